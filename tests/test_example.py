@@ -1,0 +1,37 @@
+"""The example clip is what its script makes, and the code in the README runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[1]
+CLIP = ROOT / "examples" / "clip.wav"
+
+
+def script(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up by name
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_makes_the_clip() -> None:
+    made = script(ROOT / "examples" / "make_clip.py").synthesise()
+    committed, rate = soundfile.read(CLIP, dtype="int16")
+    assert rate == 16_000
+    assert made.shape == committed.shape
+    assert np.abs(made.astype(int) - committed.astype(int)).max() <= 1
+
+
+def test_the_clip_is_plain_and_short() -> None:
+    info = soundfile.info(CLIP)
+    assert (info.channels, info.samplerate, info.subtype) == (1, 16_000, "PCM_16")
+    assert 2.0 <= info.duration <= 3.0
