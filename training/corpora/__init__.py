@@ -1,0 +1,40 @@
+"""Corpora: official layouts -> one manifest form, and splits by speaker.
+
+>>> from training.corpora import Manifest, Utterance
+>>> Manifest((Utterance("demo", "a.wav", speaker="ada"),), root=".").speakers
+('demo/ada',)
+"""
+
+from training.corpora.defaults import default_split
+from training.corpora.labels import EMOTIONS, CorpusError
+from training.corpora.manifest import Manifest, Utterance
+from training.corpora.registry import CORPORA, Corpus, load
+from training.corpora.splits import (
+    SpeakerOverlap,
+    Split,
+    by_fraction,
+    by_speakers,
+    k_folds,
+    leave_one_speaker_out,
+    session_folds,
+    speaker_groups,
+)
+
+__all__ = [
+    "CORPORA",
+    "EMOTIONS",
+    "Corpus",
+    "CorpusError",
+    "Manifest",
+    "SpeakerOverlap",
+    "Split",
+    "Utterance",
+    "by_fraction",
+    "by_speakers",
+    "default_split",
+    "k_folds",
+    "leave_one_speaker_out",
+    "load",
+    "session_folds",
+    "speaker_groups",
+]
