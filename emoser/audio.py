@@ -1,0 +1,227 @@
+"""Anything a user has -> `Clip`: float32 mono at the model's rate, with what is worth a warning. The contract: docs/architecture.md."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Protocol
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from emoser.decoding import open_source
+from emoser.errors import AudioDecodeError, AudioTooShort, AudioValueError, UsageError
+
+SAMPLE_RATE = 16_000  # Hz, what every model takes and what a bare array is taken for
+SHORTEST = 0.1  # seconds
+LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz: outside of this a sampling rate is a mistake
+MOST_CHANNELS = 8  # of an array: with more, rows are as likely a batch of clips
+SILENT_PEAK = 1e-4  # -80 dBFS: below this, there is nothing to hear
+
+Channel = int | Literal["mix", "each"]
+
+
+class ArrayLike(Protocol):
+    """NumPy arrays, torch tensors, and whatever else turns into an array."""
+
+    def __array__(self) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One channel of one input, ready for a model.
+
+    waveform: float32 (samples,), at `sample_rate` Hz. duration: seconds, of the source. file: as the caller named it, None for arrays and
+    bytes. channel: the source's channel, counted from 0, None where channels were mixed.
+    """
+
+    waveform: NDArray[np.float32] = field(repr=False)
+    sample_rate: int
+    file: str | None
+    channel: int | None
+    duration: float
+    warnings: tuple[str, ...]
+    source_rate: int
+    source_channels: int
+
+
+AudioInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ArrayLike | tuple[ArrayLike, int] | Clip
+
+
+def load_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: int = SAMPLE_RATE, channel: Channel = "mix") -> list[Clip]:
+    """One `Clip`, or with channel="each" one for each channel.
+
+    x: a path; the bytes of a file, or a binary file object; an array or tensor, mono (samples,), or (channels, samples) or
+        (samples, channels) with at most eight channels; a pair (array, sample_rate); or a Clip, returned as it is.
+    sample_rate: Hz, of arrays (16,000 if not given); a file says its own.
+    target_rate: Hz, of the clips.
+    channel: "mix" (the mean of all), "each", or one channel counted from 0.
+
+    Raises AudioDecodeError, AudioTooShort (under 100 ms), AudioValueError, MissingExtra, and UsageError for options that cannot be right.
+    """
+    check_channel(channel)
+    if isinstance(x, Clip):
+        if x.sample_rate != target_rate:
+            raise AudioValueError(f"the Clip is at {x.sample_rate} Hz, {target_rate} Hz is needed: load it with target_rate={target_rate}")
+        return [x]
+    name = source_name(x)
+    if isinstance(x, str | os.PathLike):
+        return _from_file(_regular(Path(x), name), name, name, target_rate, channel)
+    if isinstance(x, bytes | bytearray | memoryview):
+        return _from_file(bytes(x), "the audio bytes", None, target_rate, channel)
+    if hasattr(x, "read") and not isinstance(x, tuple):
+        data: object = x.read()
+        if not isinstance(data, bytes):
+            raise AudioValueError(f'{name or "the file object"} was opened as text; open it with "rb"')
+        return _from_file(data, name or "the audio stream", name, target_rate, channel)
+    array, rate = _array_and_rate(x, sample_rate)
+    samples = _samples(array)
+    return _clips([samples], rate, samples.shape[1], target_rate, channel, None, "the array")
+
+
+def source_name(x: object) -> str | None:
+    """What an input is called in results: the path as given, or a file object's name; None for arrays and bytes."""
+    if isinstance(x, Clip):
+        return x.file
+    if isinstance(x, str | os.PathLike):
+        return str(os.fspath(x))
+    name = getattr(x, "name", None) if hasattr(x, "read") else None
+    return name if isinstance(name, str) else None
+
+
+def check_channel(channel: object) -> None:
+    valid = channel in ("mix", "each") if isinstance(channel, str) else isinstance(channel, int) and not isinstance(channel, bool)
+    if not valid or (isinstance(channel, int) and channel < 0):
+        raise UsageError(f'channel is {channel!r}; allowed: "mix", "each", or a channel counted from 0')
+
+
+def is_silent(waveform: NDArray[np.float32]) -> bool:
+    """Nothing to hear: no sample beyond -80 dBFS."""
+    return bool(np.abs(waveform).max(initial=0.0) < SILENT_PEAK)
+
+
+def tone() -> NDArray[np.float32]:
+    """The golden input `tone` of the registry: two seconds at 16 kHz, float32 (32000,)."""
+    t = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    turn = 2 * np.pi
+    x = 0.3 * np.sin(turn * 220 * t) + 0.2 * np.sin(turn * 440 * t + 0.5) * (0.5 + 0.5 * np.sin(turn * 3 * t))
+    x += 0.1 * np.sin(turn * 1234 * t) + 0.05 * np.sin(turn * (500 * t + 400 * t**2))
+    return x.astype(np.float32)
+
+
+def _regular(path: Path, name: str | None) -> Path | bytes:
+    """A pipe (`<(ffmpeg ...)`) cannot be sought in: its bytes."""
+    try:
+        return path.read_bytes() if path.is_fifo() or path.is_char_device() else path
+    except OSError as error:
+        raise AudioDecodeError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def _from_file(source: Path | bytes, label: str | None, file: str | None, target_rate: int, channel: Channel) -> list[Clip]:
+    label = label or "the audio"
+    with open_source(source, label) as reader:
+        return _clips(reader, reader.rate, reader.channels, target_rate, channel, file, label, lossy=reader.lossy)
+
+
+def _array_and_rate(x: Any, sample_rate: int | None) -> tuple[NDArray[Any], int]:
+    rate: Any = sample_rate
+    if isinstance(x, tuple):
+        if len(x) != 2 or hasattr(x[1], "__len__"):
+            order = "; (sample_rate, array) is the other way round" if len(x) == 2 and isinstance(x[0], int | float | np.number) else ""
+            raise AudioValueError(f"a tuple is a pair (array, sample_rate), got {len(x)} values{order}")
+        x, rate = x
+        if sample_rate is not None and sample_rate != rate:
+            raise AudioValueError(f"the pair says {rate} Hz, sample_rate={sample_rate}: leave one out")
+    if rate is None:
+        rate = SAMPLE_RATE
+    if (
+        not isinstance(rate, int | float | np.integer | np.floating)
+        or isinstance(rate, bool)
+        or not LOWEST_RATE <= rate <= HIGHEST_RATE
+        or rate % 1
+    ):
+        raise AudioValueError(f"the sampling rate is {rate!r}; a whole number of Hz from {LOWEST_RATE} to {HIGHEST_RATE} is needed")
+    if isinstance(x, list):
+        raise AudioValueError("a list is a list of inputs; for samples, or a batch, use np.asarray(samples) or a list of arrays")
+    if not hasattr(x, "__array__"):
+        raise AudioValueError(f"{type(x).__name__} is no audio: a path, bytes, a binary file, an array, or (array, sample_rate)")
+    if hasattr(x, "detach"):  # a torch tensor with a gradient, or on a GPU, refuses to become an array, and NumPy has no bfloat16
+        x = x.detach().cpu()
+        x = x.float() if x.dtype.is_floating_point else x
+    return np.asarray(x), int(rate)
+
+
+def _samples(array: NDArray[Any]) -> NDArray[np.float32]:
+    """float32 (frames, channels)."""
+    if array.ndim == 1:
+        array = array[:, None]
+    elif array.ndim != 2:
+        raise AudioValueError(f"an array of shape {array.shape} is no clip: (samples,), (channels, samples) or (samples, channels)")
+    else:
+        few = [size <= MOST_CHANNELS for size in array.shape]
+        if few == [True, False]:
+            array = array.T
+        elif few != [False, True]:
+            raise AudioValueError(
+                f"an array of shape {array.shape} is ambiguous: one side must be channels, at most {MOST_CHANNELS}, the other samples. "
+                "For a batch, give a list of clips"
+            )
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind == "i" and size <= 4:
+        return (array / np.float64(2 ** (8 * size - 1))).astype(np.float32)
+    if kind == "u" and size <= 4:  # unsigned PCM stands around its middle
+        return (array / np.float64(2 ** (8 * size - 1)) - 1.0).astype(np.float32)
+    if kind != "f" and array.dtype.name != "bfloat16":
+        raise AudioValueError(f"an array of {array.dtype} is no audio: float in [-1, 1], or integer PCM of 8, 16 or 32 bits")
+    return array.astype(np.float32)
+
+
+def _clips(
+    blocks: Iterable[NDArray[np.float32]],
+    rate: int,
+    channels: int,
+    target_rate: int,
+    channel: Channel,
+    file: str | None,
+    label: str,
+    *,
+    lossy: bool = False,
+) -> list[Clip]:
+    """Blocks (frames, channels) -> clips. A block at a time, so that an hour at 48 kHz in stereo is never held whole."""
+    if isinstance(channel, int) and channel >= channels:
+        raise AudioValueError(f"{label} has {channels} channel{'s' * (channels > 1)}, counted from 0; there is no channel {channel}")
+    lanes = channels if channel == "each" else 1
+    stream = soxr.ResampleStream(rate, target_rate, lanes, dtype="float32") if rate != target_rate else None
+    frames, peak, parts = 0, 0.0, []
+    for block in _selected(blocks, channel):
+        if not np.isfinite(block).all():
+            at = frames + int(np.argmin(np.isfinite(block).all(axis=1)))
+            raise AudioValueError(f"{label} holds NaN or infinity, first at {at / rate:.3f} s (sample {at})")
+        frames += len(block)
+        peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        parts.append(stream.resample_chunk(block) if stream else block)
+    if frames < SHORTEST * rate:
+        raise AudioTooShort(f"{label} is {1000 * frames / rate:.0f} ms long ({frames} samples at {rate} Hz); at least 100 ms are needed")
+    if stream:
+        parts.append(stream.resample_chunk(np.zeros((0, lanes), np.float32), last=True))
+    waveforms = np.concatenate(parts).T
+    # What an encoder was given at full scale decodes to a little more: no mistake of the caller's.
+    warnings = ("clipped_range",) if peak > 1.0 and not lossy else ()
+    index = [channel if isinstance(channel, int) else None] if channel != "each" else list(range(channels))
+    return [
+        Clip(np.ascontiguousarray(waveform), target_rate, file, lane, frames / rate, warnings, rate, channels)
+        for waveform, lane in zip(waveforms, index, strict=True)
+    ]
+
+
+def _selected(blocks: Iterable[NDArray[np.float32]], channel: Channel) -> Iterator[NDArray[np.float32]]:
+    for block in blocks:
+        if channel == "each":
+            yield block
+        elif channel == "mix":
+            yield block.mean(axis=1, keepdims=True, dtype=np.float32) if block.shape[1] > 1 else block
+        else:
+            yield block[:, channel : channel + 1]

@@ -1,0 +1,298 @@
+"""checkpoints.yaml -> `Checkpoint`, and a name, folder, file or hf:// address -> a verified local file."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, cast
+
+import yaml
+
+from emoser import hub
+from emoser.digests import sha256
+from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint
+from emoser.records import RecordError, read_record
+
+Format = Literal["onnx", "torchscript"]
+Precision = Literal["fp16", "int8", "fp32"]
+
+FOLDER_FILE = "checkpoint.yaml"  # what makes a folder, or a hub repository, a checkpoint
+SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
+REPOSITORY = "a clone of the project's repository (checkpoints/torchscript/)"
+
+
+@dataclass(frozen=True)
+class System:
+    """The published system that a checkpoint re-implements."""
+
+    name: str
+    paper: str
+    year: int
+    link: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a checkpoint: `path` is relative to the file that holds the entry, `size` in bytes."""
+
+    role: Literal["model"]
+    format: Format
+    precision: Precision
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured figure: `uar` and its 95 % `interval` as shares of one, over `clips` clips of `speakers` speakers."""
+
+    corpus: str
+    protocol: str
+    uar: float
+    interval: tuple[float, float]
+    clips: int
+    speakers: int
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus that the checkpoint was trained on, and the licence it came under."""
+
+    corpus: str
+    license: str
+
+
+@dataclass(frozen=True)
+class HubAddress:
+    """A hub repository (owner/name), pinned to one commit (40 hexadecimal digits)."""
+
+    repository: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What the checkpoint answers to a known input (docs/architecture.md, "Registry")."""
+
+    input: Literal["tone"]
+    logits: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a model must know about itself. A single file carries it inside; a registry entry says more (`Checkpoint`).
+
+    `sample_rate` in Hz; `frame_hop` and `longest_window` in seconds; probabilities are softmax(logits / temperature).
+    """
+
+    name: str
+    task: Literal["utterance"]
+    labels: tuple[str, ...]
+    sample_rate: int
+    frame_hop: float
+    longest_window: float
+    temperature: float
+    revision: str
+    license: str
+    summary: str
+    encoder: str
+
+    def __post_init__(self) -> None:
+        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
+            raise RecordError(f"{self.name}: labels must be two or more, each once; got {list(self.labels)}")
+        for name in ("sample_rate", "frame_hop", "longest_window", "temperature"):
+            if not getattr(self, name) > 0:
+                raise RecordError(f"{self.name}, {name}: must be above zero, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Description):
+    """One entry of the registry. `folder` is where its file stands: the paths of `parts` are relative to it."""
+
+    system: System
+    parameters: int
+    languages: tuple[str, ...]
+    parts: tuple[Part, ...]
+    temperature_fitted_on: str
+    metrics: tuple[Metric, ...]
+    commercial_use: bool
+    trained_on: tuple[Corpus, ...]
+    recipe: str
+    hub: HubAddress | None
+    golden: Golden
+    folder: Path = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part in self.parts:
+            if not re.fullmatch("[0-9a-f]{64}", part.sha256):
+                raise RecordError(f"{self.name}, {part.path}: sha256 must be 64 lower-case hexadecimal digits, got {part.sha256!r}")
+            relative = PurePosixPath(part.path)
+            if relative.is_absolute() or ".." in relative.parts or "\\" in part.path:
+                raise RecordError(f"{self.name}: a part's path must stay below the entry's folder and use /, got {part.path!r}")
+        if len(self.golden.logits) != len(self.labels):
+            raise RecordError(f"{self.name}, golden: {len(self.golden.logits)} logits for {len(self.labels)} labels")
+        if self.hub is not None and not re.fullmatch("[0-9a-f]{40}", self.hub.commit):
+            raise RecordError(f"{self.name}, hub: commit must be 40 lower-case hexadecimal digits, got {self.hub.commit!r}")
+
+    def part(self, runtime: Format, precision: Precision | None = None) -> Part:
+        """The model's file for `runtime`; without a precision the first one listed. CheckpointError says what there is instead."""
+        found = [part for part in self.parts if part.format == runtime and precision in (None, part.precision)]
+        if not found:
+            wanted = f"{runtime} file" + (f" with precision {precision}" if precision else "")
+            there = ", ".join(f"{part.format} {part.precision}" for part in self.parts)
+            raise CheckpointError(f'"{self.name}" has no {wanted}; it has: {there}')
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A checkpoint found: `path` is a local file whose sha256 is `sha256`. A single file describes itself: `checkpoint` is None then."""
+
+    path: Path
+    format: Format
+    sha256: str
+    checkpoint: Checkpoint | None = None
+    part: Part | None = None
+
+
+def registry_file() -> Path:
+    """EMOSER_REGISTRY, or the registry inside the installed package, or the one of the clone that the package stands in."""
+    if chosen := os.environ.get("EMOSER_REGISTRY"):
+        return Path(chosen).expanduser()
+    package = Path(__file__).parent
+    bundled = package / "bundled" / "checkpoints.yaml"
+    return bundled if bundled.is_file() else package.parent / "checkpoints.yaml"
+
+
+def list_checkpoints(registry: str | os.PathLike[str] | None = None) -> list[Checkpoint]:
+    """All checkpoints of the registry, in its order. Raises CheckpointError where the registry is missing or malformed."""
+    path = Path(registry) if registry is not None else registry_file()
+    data = _read_yaml(path)
+    if not isinstance(data, dict) or list(data) != ["checkpoints"] or not isinstance(data["checkpoints"], list):
+        raise CheckpointError(f'{path}: expected one field "checkpoints" that holds a list of entries')
+    entries = [_entry(item, path, number) for number, item in enumerate(data["checkpoints"])]
+    names = [entry.name for entry in entries]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise CheckpointError(f"{path}: more than one entry is named {', '.join(twice)}")
+    return entries
+
+
+def find(name: str) -> Checkpoint:
+    """The registry's entry of that name, or UnknownCheckpoint with all names and the nearest."""
+    entries = {entry.name: entry for entry in list_checkpoints()}
+    if name in entries:
+        return entries[name]
+    near = get_close_matches(name, entries, 1)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    raise UnknownCheckpoint(
+        f'No checkpoint is named "{name}".{hint} Known names: {", ".join(entries) or "none"}. '
+        f"A folder with a {FOLDER_FILE}, an .onnx or TorchScript file, or hf://owner/repository@revision work too."
+    )
+
+
+def resolve(
+    name_or_path: str | os.PathLike[str], *, runtime: str = "onnx", precision: str | None = None, offline: bool = False
+) -> Resolved:
+    """A name of the registry, hf://owner/repository@revision, a checkpoint folder, or a single file -> a verified local file.
+
+    A name is looked up in the registry first (a folder of that name in the working directory does not hide it), its file beside the
+    registry, then in the hub's cache, then at the hub, pinned to the registry's commit. Raises UnknownCheckpoint, ChecksumMismatch,
+    DownloadError or, for a runtime or precision that the checkpoint does not have, CheckpointError.
+    """
+    form, grain = cast(Format, runtime), cast("Precision | None", precision)
+    given = os.fspath(name_or_path)
+    if given.startswith(hub.SCHEME):
+        address = hub.parse(given)
+        entry_file = hub.fetch(address, FOLDER_FILE, offline=offline)
+        entry = _entry(_read_yaml(entry_file), entry_file)
+        part = entry.part(form, grain)
+        return _verified(entry, part, hub.fetch(address, part.path, offline=offline))
+    if isinstance(name_or_path, str) and given in (entry.name for entry in _registered()):
+        entry = find(given)
+        part = entry.part(form, grain)
+        path = entry.folder / part.path
+        return _verified(entry, part, path if path.is_file() else _from_hub(entry, part, path, offline))
+    path = Path(given).expanduser()
+    if path.is_dir():
+        entry = _entry(_read_yaml(path / FOLDER_FILE), path / FOLDER_FILE)
+        part = entry.part(form, grain)
+        if not (path / part.path).is_file():
+            raise CheckpointError(f"{path / FOLDER_FILE} names {part.path}, which is not there; copy it beside that file")
+        return _verified(entry, part, path / part.path)
+    if path.is_file():
+        return _single_file(path, form)
+    if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or len(path.parts) > 1:
+        raise UnknownCheckpoint(f"{given}: no such file or folder. {_known_names()}")
+    find(given)  # raises, with the names
+    raise AssertionError(given)
+
+
+def describe(metadata: dict[str, Any], where: str) -> Description:
+    """The description that a single file carries inside, under the key `emoser`."""
+    try:
+        return read_record(Description, metadata, where)
+    except RecordError as error:
+        raise CheckpointError(f"{error}. The file was not made by emoser, or by a version that this one does not understand") from None
+
+
+def _single_file(path: Path, runtime: Format) -> Resolved:
+    if path.suffix not in SUFFIXES:
+        raise CheckpointError(f"{path}: a checkpoint file ends in {', '.join(SUFFIXES)}; a folder holds a {FOLDER_FILE}")
+    form = SUFFIXES[path.suffix]
+    if runtime == "torchscript" and form == "onnx":
+        raise CheckpointError(f'{path} is an ONNX file: leave runtime="torchscript" out')
+    return Resolved(path=path, format=form, sha256=sha256(path))
+
+
+def _from_hub(entry: Checkpoint, part: Part, missing: Path, offline: bool) -> Path:
+    if entry.hub is None:
+        where = REPOSITORY if part.format == "torchscript" else "installing emoser again"
+        raise CheckpointError(f'The {part.format} file of "{entry.name}" is not at {missing} and is on no hub; get it from {where}')
+    address = hub.Address(entry.hub.repository, entry.hub.commit)
+    listing = hub.fetch(address, FOLDER_FILE, offline=offline)
+    # Paths at the hub are its own; the content is what the registry that came with emoser says.
+    for theirs in _entry(_read_yaml(listing), listing).parts:
+        if theirs.sha256 == part.sha256:
+            return hub.fetch(address, theirs.path, offline=offline)
+    raise ChecksumMismatch(f"{address} holds no file with the sha256 {part.sha256} that the registry gives for {part.path}; update emoser")
+
+
+def _verified(entry: Checkpoint, part: Part, path: Path) -> Resolved:
+    digest = sha256(path)
+    if digest != part.sha256:
+        raise ChecksumMismatch(
+            f"{path} is damaged or not the file of {entry.name!r}: sha256 {digest}, {path.stat().st_size} bytes; "
+            f"expected {part.sha256}, {part.size} bytes. Delete it and get it again (download, clone or install anew)"
+        )
+    return Resolved(path=path, format=part.format, sha256=digest, checkpoint=entry, part=part)
+
+
+def _registered() -> list[Checkpoint]:
+    return list_checkpoints() if registry_file().is_file() else []
+
+
+def _known_names() -> str:
+    return f"Known names: {', '.join(entry.name for entry in _registered()) or 'none'}"
+
+
+def _entry(data: object, path: Path, number: int | None = None) -> Checkpoint:
+    named = data.get("name") if isinstance(data, dict) else None
+    where = str(path) if number is None else f'{path}, entry {number + 1} ("{named}")'
+    try:
+        return read_record(Checkpoint, data, where, folder=path.parent)
+    except RecordError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        return cast(object, yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is not there; install emoser again, or set EMOSER_REGISTRY to a checkpoints.yaml") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,257 @@
+"""Files and bytes -> blocks of samples. soundfile reads what it can, PyAV (extra "media") the rest; what is cut off is an error."""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from emoser.errors import AudioDecodeError, MissingExtra
+
+BLOCK = 1 << 18  # frames read at a time: 16 s at 16 kHz
+UNKNOWN = 1 << 62  # libsndfile's frame count where the header has none
+HEAD = 512  # bytes looked at to say what a file is
+LOSSY_SLACK = 0.1  # seconds that a lossy file's header may promise beyond what decodes: encoder delay and padding
+
+# Containers that libsndfile does not read, by their first bytes: (offset, bytes, what it is).
+CONTAINERS = (
+    (4, b"ftyp", "MP4 or M4A"),
+    (0, b"\x1aE\xdf\xa3", "WebM or Matroska"),
+    (0, b"\xff\xf1", "AAC (ADTS)"),
+    (0, b"\xff\xf9", "AAC (ADTS)"),
+    (0, b"0&\xb2u", "WMA or WMV"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"FLV\x01", "FLV"),
+    (8, b"AVI ", "AVI"),
+    (0, b"\x00\x00\x01\xba", "MPEG video"),
+)
+
+
+class Reader(Protocol):
+    """An opened source: `rate` in Hz; `lossy` where decoded samples are not those encoded.
+
+    Iterating gives float32 blocks (frames, channels), and raises AudioDecodeError where the source breaks off.
+    """
+
+    rate: int
+    channels: int
+    lossy: bool
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+
+def open_source(source: Path | bytes, name: str) -> Reader:
+    """A path, or the bytes of a file. `name` stands in messages. Raises AudioDecodeError, or MissingExtra for what only PyAV reads."""
+    head, size = _head(source, name)
+    if size == 0:
+        raise AudioDecodeError(f"{name} is empty (0 bytes)")
+    try:
+        return SoundfileReader(source, name)
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: soundfile takes .raw for headerless PCM and wants a rate
+        reason = error
+    if text := _text(head):
+        raise AudioDecodeError(f"{name} is text, not audio: it starts with {text!r}")
+    kind = next((kind for offset, magic, kind in CONTAINERS if head[offset : offset + len(magic)] == magic), None)
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        if kind is not None:
+            raise MissingExtra(f"{name} is {kind}; reading it", "media") from None
+        raise AudioDecodeError(
+            f"{name} is no audio that soundfile reads ({_reason(reason)}): it starts with the bytes {head[:8].hex(' ')}. "
+            'wav, flac, ogg, opus, mp3 and aiff are read as they are; more through: pip install "emoser[media]"; '
+            "headerless PCM as (array, sample_rate)"
+        ) from None
+    return MediaReader(source, name, kind)
+
+
+class SoundfileReader:
+    """What libsndfile reads: wav, flac, ogg, opus, mp3, aiff and more."""
+
+    def __init__(self, source: Path | bytes, name: str) -> None:
+        self._file = soundfile.SoundFile(str(source) if isinstance(source, Path) else io.BytesIO(source))
+        self._name = name
+        self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
+        self.lossy = self._file.format in ("MP3", "OGG")
+        codec = f"{self._file.format} {self._file.subtype}"
+        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as raw:
+            promise = _cut_short(raw)
+        if promise is not None:
+            self._file.close()
+            there, promised = promise
+            if promised == 0:
+                raise AudioDecodeError(
+                    f"{name} ({codec}): its header says 0 bytes of audio, {there} bytes follow: the recorder did not finish the file. "
+                    "Mend it with: ffmpeg -ignore_length 1 -i FILE mended.wav"
+                )
+            raise _truncated(name, codec, self._file.frames / self.rate, promised / there if there else None)
+        self._codec = codec
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        promised, read = self._file.frames, 0
+        while True:
+            try:
+                block: NDArray[np.float32] = self._file.read(BLOCK, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:
+                raise _broken_off(self._name, self._codec, read / self.rate, error) from error
+            if len(block) == 0:
+                break
+            read += len(block)
+            yield block
+        slack = int(LOSSY_SLACK * self.rate) if self.lossy else 0
+        if promised < UNKNOWN and read + slack < promised:
+            raise _truncated(self._name, self._codec, read / self.rate, promised / read if read else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+
+class MediaReader:
+    """What FFmpeg reads, through PyAV: the first audio stream."""
+
+    lossy = True
+
+    def __init__(self, source: Path | bytes, name: str, kind: str | None) -> None:
+        import av
+
+        self._av: Any = av
+        self._name = name
+        try:
+            self._container: Any = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source), metadata_errors="ignore")
+        except (av.error.FFmpegError, ValueError) as error:
+            raise AudioDecodeError(f"{name} is damaged, truncated, or no audio ({kind or 'unknown format'}: {_reason(error)})") from error
+        if not self._container.streams.audio:
+            self._container.close()
+            raise AudioDecodeError(f"{name} ({self._container.format.name}) holds no audio stream")
+        self._stream: Any = self._container.streams.audio[0]
+        context = self._stream.codec_context
+        self.rate, self.channels = int(context.sample_rate), int(context.channels)
+        self._codec = f"{self._container.format.name}, {context.name}"
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        convert = self._av.AudioResampler(format="fltp", layout=self._stream.layout, rate=self.rate)
+        read = 0
+        try:
+            for frame in self._container.decode(self._stream):
+                for part in convert.resample(frame):
+                    read += part.samples
+                    yield np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32)
+            for part in convert.resample(None):
+                read += part.samples
+                yield np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32)
+        except self._av.error.FFmpegError as error:
+            raise _broken_off(self._name, self._codec, read / self.rate, error) from error
+        if self._stream.duration is not None:
+            promised = float(self._stream.duration * self._stream.time_base)
+            if read / self.rate + LOSSY_SLACK < promised:
+                raise _truncated(self._name, self._codec, read / self.rate, promised / (read / self.rate) if read else None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._container.close()
+
+
+def _head(source: Path | bytes, name: str) -> tuple[bytes, int]:
+    if isinstance(source, bytes):
+        return source[:HEAD], len(source)
+    try:
+        with source.open("rb") as file:
+            return file.read(HEAD), source.stat().st_size
+    except FileNotFoundError:
+        raise AudioDecodeError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise AudioDecodeError(f"{name} is a directory, not an audio file") from None
+    except OSError as error:
+        raise AudioDecodeError(f"{name} cannot be read: {error.strerror or error}") from error
+
+
+def _cut_short(file: BinaryIO) -> tuple[int, int] | None:
+    """(bytes there, bytes promised) where a file ends before its header says; libsndfile gives what is there and keeps silent.
+
+    WAV, RF64 and AIFF say the length of the audio, Ogg that of each page.
+    """
+    magic = file.read(12)[:4]
+    if magic == b"OggS":
+        return _ogg_cut_short(file)
+    if magic not in (b"RIFF", b"RF64", b"RIFX", b"FORM"):
+        return None
+    order = "<" if magic in (b"RIFF", b"RF64") else ">"
+    long_size = None
+    while len(header := file.read(8)) == 8:
+        chunk, size = struct.unpack(order + "4sI", header)
+        if chunk == b"ds64":  # RF64 keeps the sizes that 32 bits cannot hold here
+            body = file.read(size)
+            long_size = struct.unpack_from("<Q", body, 8)[0] if len(body) >= 16 else None
+        elif chunk in (b"data", b"SSND"):
+            start = file.tell()
+            there = file.seek(0, io.SEEK_END) - start
+            # Programs that write into a pipe cannot go back to fill in the size and leave one of these.
+            streamed = size >= 0xFFFFFF00 or 0x7FFFF000 <= size <= 0x80000000
+            promised = long_size if streamed and long_size is not None else None if streamed else size
+            cut = promised is not None and (promised > there + 1 or (promised == 0 and there > 1 and magic != b"FORM"))
+            return (there, promised or 0) if cut else None
+        else:
+            file.seek(size + size % 2, io.SEEK_CUR)
+    return None
+
+
+def _ogg_cut_short(file: BinaryIO) -> tuple[int, int] | None:
+    """The last page of an Ogg file, found from the end: a page is at most 65,307 bytes."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(max(0, size - 65_307))
+    tail = file.read()
+    at = tail.rfind(b"OggS")
+    if at < 0 or len(tail) - at < 27:
+        return size, size + 27
+    segments = tail[at + 27 : at + 27 + tail[at + 26]]
+    page = 27 + tail[at + 26] + sum(segments)
+    return (size, size - (len(tail) - at) + page) if page > len(tail) - at else None
+
+
+def _broken_off(name: str, codec: str, seconds: float, error: Exception) -> AudioDecodeError:
+    return AudioDecodeError(
+        f"{name} ({codec}) is damaged or truncated: decoding broke off after {seconds:.2f} s ({_reason(error)}). Copy or encode it again"
+    )
+
+
+def _truncated(name: str, codec: str, seconds: float, ratio: float | None) -> AudioDecodeError:
+    promised = f" of the {seconds * ratio:.2f} s that its header promises" if ratio is not None else ""
+    return AudioDecodeError(
+        f"{name} ({codec}) is truncated: {seconds:.2f} s{promised} can be read. Copy it again; "
+        "to use what is there: ffmpeg -i FILE mended.wav"
+    )
+
+
+def _text(head: bytes) -> str | None:
+    """The first words, where the bytes are text.
+
+    >>> _text(b"not audio\\n"), _text(b"RIFF\\x00\\x01")
+    ('not audio', None)
+    """
+    try:
+        text = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # a letter cut in two at the end is still text
+            return None
+        text = head[: error.start].decode("utf-8")
+    if not text.strip() or any(not letter.isprintable() and not letter.isspace() for letter in text):
+        return None
+    return " ".join(text.split())[:40]
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rsplit(": ", 1)[-1].rstrip(".") or type(error).__name__

@@ -1,0 +1,66 @@
+"""Name or path -> a model ready to use: the one place that joins checkpoints, runtimes and models."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from emoser.checkpoints import describe, resolve
+from emoser.errors import CheckpointError, UsageError
+
+if TYPE_CHECKING:
+    from emoser.models.utterance import UtteranceModel
+
+DEFAULT = "shiftcnn"
+RUNTIMES = ("onnx", "torchscript")
+PRECISIONS = ("fp16", "int8", "fp32")
+
+
+def load(
+    name_or_path: str | os.PathLike[str] = DEFAULT,
+    *,
+    device: str = "auto",
+    runtime: str = "onnx",
+    precision: str | None = None,
+    threads: int | None = None,
+    offline: bool = False,
+) -> UtteranceModel:
+    """A model, ready to use: `emoser.load()("clip.wav")`.
+
+    name_or_path: a name of `list_checkpoints()`, a folder with a checkpoint.yaml, an .onnx or TorchScript file, or
+        hf://owner/repository@revision.
+    device: auto (a GPU where one can be used, else the CPU), cpu, or cuda.
+    runtime: onnx, or torchscript (needs the extra "torch").
+    precision: fp16, int8 or fp32, where the checkpoint has more than one; the first it lists if not given.
+    threads: threads of the CPU; those that the process may use if not given.
+    offline: never open a socket; what is neither installed nor in the cache is a DownloadError.
+
+    Raises CheckpointError and its kinds (exit code 3 of the command line), DeviceError, MissingExtra, RuntimeClash, UsageError.
+    """
+    from emoser.models.utterance import UtteranceModel
+    from emoser.runtimes import open_runtime
+
+    _one_of("runtime", runtime, RUNTIMES)
+    if precision is not None:
+        _one_of("precision", precision, PRECISIONS)
+    found = resolve(name_or_path, runtime=runtime, precision=precision, offline=offline)
+    opened = open_runtime(found.path, found.format, device=device, threads=threads)
+    checkpoint = found.checkpoint or describe(dict(opened.metadata), str(found.path))
+    if opened.metadata and tuple(opened.metadata.get("labels", ())) != checkpoint.labels:
+        raise CheckpointError(f"{found.path}: labels {opened.metadata.get('labels')} inside, {list(checkpoint.labels)} in the registry")
+    return UtteranceModel(checkpoint, opened, sha256=found.sha256, precision=found.part.precision if found.part else None)
+
+
+def version() -> str:
+    """The installed version; a clone that was never installed says so."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("emoser")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{option} is {value!r}; allowed: {', '.join(allowed)}")

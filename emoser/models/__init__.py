@@ -1,0 +1,1 @@
+"""Runtime outputs -> results. Nothing here opens a file or a socket."""

@@ -1,0 +1,48 @@
+"""Small arithmetic between a graph's outputs and a result."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def calibrated(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """softmax(logits / temperature) along the last axis, in double precision: sums to 1.
+
+    >>> calibrated(np.array([0.0, 0.0]), 2.0)
+    array([0.5, 0.5])
+    """
+    scaled = logits.astype(np.float64) / temperature
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
+
+
+def equal_windows(samples: int, longest: int) -> list[tuple[int, int]]:
+    """(start, stop) of as few windows of (almost) equal length as keep each at `longest` or less.
+
+    >>> equal_windows(10, 10), equal_windows(11, 4)
+    ([(0, 10)], [(0, 4), (4, 7), (7, 11)])
+    """
+    count = max(1, -(-samples // longest))
+    edges = [round(samples * i / count) for i in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def weighted_mean(rows: NDArray[np.floating], weights: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The mean over the first axis, (windows, n) -> (n,).
+
+    >>> weighted_mean(np.array([[1.0], [4.0]]), np.array([2.0, 1.0]))
+    array([2.])
+    """
+    return np.asarray(np.average(rows.astype(np.float64), axis=0, weights=weights))
+
+
+def padded(rows: list[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Rows of different lengths as one array (rows, longest), zeros at the ends, and their lengths (rows,)."""
+    lengths = np.array([len(row) for row in rows], np.int64)
+    batch = np.zeros((len(rows), int(lengths.max())), np.float32)
+    for line, row in zip(batch, rows, strict=True):
+        line[: len(row)] = row
+    return batch, lengths

@@ -1,0 +1,79 @@
+"""Plain data (from YAML or JSON) -> frozen dataclasses, strictly: an unknown, missing or mistyped field is an error that names it."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+NAMES: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+class RecordError(ValueError):
+    """The data does not have the shape of the record; the message says where and what was expected."""
+
+
+def read_record(kind: type[T], data: object, where: str, **known: Any) -> T:
+    """`data` (a mapping) as the dataclass `kind`. `known` fields are given by the caller and may not stand in the data.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Point:
+    ...     x: float
+    >>> read_record(Point, {"x": 1}, "point")
+    Point(x=1.0)
+    >>> read_record(Point, {"y": 1}, "point")
+    Traceback (most recent call last):
+    emoser.records.RecordError: point: unknown field "y"; fields are: x
+    """
+    if not isinstance(data, Mapping):
+        raise RecordError(f"{where}: expected fields and values, got {_shown(data)}")
+    hints = get_type_hints(kind)
+    names = [field.name for field in fields(kind) if field.name not in known]  # type: ignore[arg-type]
+    for key in data:
+        if key not in names:
+            near = get_close_matches(str(key), names, 1)
+            hint = f', near "{near[0]}"' if near else ""
+            raise RecordError(f'{where}: unknown field "{key}"{hint}; fields are: {", ".join(names)}')
+    missing = [name for name in names if name not in data]
+    if missing:
+        raise RecordError(f"{where}: missing field{'s' * (len(missing) > 1)} {', '.join(missing)}")
+    return kind(**known, **{name: _value(hints[name], data[name], f"{where}, {name}") for name in names})
+
+
+def _value(kind: Any, value: object, where: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        (kind,) = (argument for argument in arguments if argument is not type(None))
+        return _value(kind, value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise RecordError(f"{where}: expected one of {', '.join(arguments)}, got {_shown(value)}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise RecordError(f"{where}: expected a list, got {_shown(value)}")
+        if arguments[-1] is Ellipsis:
+            arguments = (arguments[0],) * len(value)
+        if len(arguments) != len(value):
+            raise RecordError(f"{where}: expected {len(arguments)} values, got {len(value)}")
+        return tuple(_value(item, part, f"{where}[{i}]") for i, (item, part) in enumerate(zip(arguments, value, strict=True)))
+    if is_dataclass(kind):
+        return read_record(kind, value, where)  # type: ignore[arg-type]
+    # bool is a subclass of int, and YAML reads `no` as false: neither may pass for what it is not.
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if type(value) is not kind:
+        raise RecordError(f"{where}: expected {NAMES[kind]}, got {_shown(value)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    return f"{value!r} ({NAMES.get(type(value), type(value).__name__)})"

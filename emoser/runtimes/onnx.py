@@ -1,0 +1,109 @@
+"""ONNX files through onnxruntime."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import metadata as packages
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoser.errors import CheckpointError, DeviceError, MissingExtra, RuntimeClash
+from emoser.runtimes import INPUTS, OUTPUTS, Outputs, Port
+from emoser.runtimes.device import CUDA, check_threads, choose_providers
+
+KEY = "emoser"  # of the file's metadata: one JSON object
+ERRORS, FATAL = 3, 4  # log levels of onnxruntime
+TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
+
+
+class OnnxRuntime:
+    name = "onnx"
+
+    def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
+        self.threads = check_threads(threads)
+        ort = import_onnxruntime()
+        providers = choose_providers(device, ort.get_available_providers())
+        if CUDA in providers and hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()  # finds CUDA and cuDNN where pip put them (onnxruntime >= 1.21)
+        # With "auto" a GPU build on a machine without a GPU is no error, and must not look like one.
+        ort.set_default_logger_severity(FATAL if device == "auto" else ERRORS)
+        options = ort.SessionOptions()
+        options.log_severity_level = ERRORS
+        options.intra_op_num_threads = self.threads
+        try:
+            self._session = ort.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # onnxruntime's own kinds share no base but Exception
+            raise CheckpointError(f"{path} is not an ONNX file that onnxruntime {ort.__version__} can open: {error}") from error
+        # onnxruntime falls back to the CPU on its own when CUDA does not start.
+        self.device = "cuda" if CUDA in self._session.get_providers() else "cpu"
+        if device == "cuda" and self.device != "cuda":
+            raise DeviceError('device "cuda" did not start (driver, CUDA or cuDNN missing or too old: see nvidia-smi); or device="cpu"')
+        self.inputs = tuple(map(_port, self._session.get_inputs()))
+        self.outputs = tuple(map(_port, self._session.get_outputs()))
+        self.metadata = _metadata(self._session, path)
+        _check_interface(path, self.inputs, self.outputs)
+
+    def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
+        logits, frames, embedding, frame_lengths = self._session.run(
+            [port.name for port in OUTPUTS], {"waveform": waveform, "lengths": lengths}
+        )
+        return Outputs(logits=logits, frames=frames, embedding=embedding, frame_lengths=frame_lengths)
+
+
+def import_onnxruntime() -> ModuleType:
+    """onnxruntime, or MissingExtra; RuntimeClash where both of its distributions are installed (microsoft/onnxruntime#26996)."""
+    if installed("onnxruntime") and installed("onnxruntime-gpu"):
+        raise RuntimeClash(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files. Mend it with:\n"
+            "  pip uninstall -y onnxruntime onnxruntime-gpu\n"
+            '  pip install "emoser[gpu]"    (or "emoser[cpu]")'
+        )
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra("Running an ONNX checkpoint", "cpu") from error
+    return onnxruntime  # type: ignore[no-any-return]
+
+
+def installed(distribution: str) -> bool:
+    try:
+        packages.distribution(distribution)
+    except packages.PackageNotFoundError:
+        return False
+    return True
+
+
+def _port(node: Any) -> Port:
+    return Port(node.name, TYPES.get(node.type, node.type), tuple(node.shape))
+
+
+def _metadata(session: Any, path: Path) -> Mapping[str, Any]:
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    return parse_metadata(text, path)
+
+
+def parse_metadata(text: str | bytes | None, path: Path) -> Mapping[str, Any]:
+    """The JSON object that a file carries; {} where it carries none."""
+    if not text:
+        return {}
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its {KEY} metadata is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: its {KEY} metadata is not a JSON object")
+    return data
+
+
+def _check_interface(path: Path, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> None:
+    for kind, wanted, there in (("inputs", INPUTS, inputs), ("outputs", OUTPUTS, outputs)):
+        expected = {(port.name, port.dtype, len(port.shape)) for port in wanted}
+        if {(port.name, port.dtype, len(port.shape)) for port in there} != expected:
+            raise CheckpointError(
+                f"{path} is not an emoser graph: its {kind} are {'; '.join(map(str, there))}; expected {'; '.join(map(str, wanted))}"
+            )

@@ -1,0 +1,58 @@
+"""TorchScript files through torch (extra "torch")."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoser.errors import CheckpointError, DeviceError, MissingExtra
+from emoser.runtimes import INPUTS, OUTPUTS, Outputs, Port
+from emoser.runtimes.device import check_device, check_threads
+from emoser.runtimes.onnx import parse_metadata
+
+EXTRA_FILE = "emoser.json"
+
+
+class TorchScriptRuntime:
+    name = "torchscript"
+    inputs: tuple[Port, ...] = INPUTS
+    outputs: tuple[Port, ...] = OUTPUTS
+
+    def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
+        check_device(device)
+        self.threads = check_threads(threads)
+        try:
+            import torch
+        except ImportError as error:
+            raise MissingExtra("The TorchScript runtime", "torch") from error
+        there = torch.cuda.is_available()
+        if device == "cuda" and not there:
+            raise DeviceError(f'device "cuda" is not there: torch {torch.__version__} sees no GPU; or device="cpu"')
+        self.device = "cuda" if there and device != "cpu" else "cpu"
+        torch.set_num_threads(self.threads)  # torch has no number per model: this holds for the process
+        self._torch = torch
+        extra = {EXTRA_FILE: ""}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is deprecated upstream (torch 2.10); nothing a user can do
+            try:
+                module = torch.jit.load(str(path), map_location=self.device, _extra_files=extra)  # type: ignore[no-untyped-call]
+            except (RuntimeError, ValueError) as error:
+                raise CheckpointError(f"{path} is not a TorchScript file that torch {torch.__version__} can open: {error}") from error
+        self._module = module.eval().float()  # weights are stored as fp16
+        self.metadata = parse_metadata(extra[EXTRA_FILE], path)
+
+    def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
+        torch = self._torch
+        with torch.inference_mode():
+            logits, frames, embedding, frame_lengths = self._module(
+                torch.from_numpy(waveform).to(self.device), torch.from_numpy(lengths).to(self.device)
+            )
+        return Outputs(
+            logits=logits.float().cpu().numpy(),
+            frames=frames.float().cpu().numpy(),
+            embedding=embedding.float().cpu().numpy(),
+            frame_lengths=frame_lengths.long().cpu().numpy(),
+        )
