@@ -1,0 +1,169 @@
+"""What predict, embed and check share: inputs in, results out as they come, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from emoser.cli import INTERRUPTED, fail
+from emoser.cli.inputs import STDIN, expand
+from emoser.cli.options import Settings
+from emoser.cli.output import Output
+from emoser.cli.progress import Bar
+from emoser.errors import MissingExtra
+from emoser.formats import Header
+from emoser.results import Embedding, Failure, Prediction
+
+if TYPE_CHECKING:
+    from emoser.models.utterance import UtteranceModel
+    from emoser.quality import Quality
+
+    Result = Prediction | Embedding | Quality | Failure
+
+Source = str | bytes  # a path, or the bytes of standard input
+Stream = Callable[[Iterable[Source]], "Generator[Result, None, None]"]
+T = TypeVar("T")
+
+
+def open_model(settings: Settings) -> UtteranceModel:
+    """The checkpoint that the options name, and with -v a line that says what answers."""
+    from emoser import load
+
+    started = time.monotonic()
+    model = load(
+        settings.model,
+        device=settings.device,
+        runtime=settings.runtime,
+        precision=settings.precision,
+        threads=settings.threads,
+        offline=settings.offline,
+    )
+    if settings.verbose:
+        threads = "1 thread" if model.threads == 1 else f"{model.threads} threads"
+        loaded = f"{model.runtime} on {model.device}, {threads}; loaded in {time.monotonic() - started:.2f} s"
+        note(settings, f"{model.name} ({', '.join(model.labels)}): {loaded}")
+    return model
+
+
+def model_block(model: UtteranceModel, labels: Sequence[str]) -> dict[str, object]:
+    """The block `model` of emoser/1."""
+    return {"name": model.name, "labels": list(labels), "sha256": model.sha256, "runtime": model.runtime, "device": model.device}
+
+
+def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Stream) -> int:
+    """Write a result for each input, in order, as it comes; return the exit code.
+
+    `stream` turns paths (or bytes) into results. What was done before Ctrl-C is written, and the document is complete.
+    """
+    paths, failures = expand(inputs)
+    tally = Tally(len(paths) + len(failures))
+    output = Output(settings.output, settings.format, header)
+    try:
+        with output:
+            todo = _not_done(paths, output.done)
+            tally.inputs = tally.before = len(paths) - len(todo)
+            if tally.before:
+                note(settings, f"{settings.output}: going on; {tally.before} of {len(paths)} inputs are there already")
+            with closing(stream(_sources(todo))) as results, Bar(len(todo), wanted=not settings.quiet) as bar:
+                output.step_aside_with(bar.step_aside)
+                for result in _chain(failures, results):
+                    if tally.add(result):
+                        bar.advance()
+                    if isinstance(result, Failure):
+                        bar.step_aside()
+                        note(settings, str(result.error))
+                    output.write(result)
+    except KeyboardInterrupt:
+        return fail(f"interrupted; {tally.inputs} of {tally.total} inputs are done and written{_how_to_go_on(output)}", INTERRUPTED)
+    except BrokenPipeError:
+        from emoser.cli import silence_stdout
+
+        silence_stdout()
+        return tally.exit_code
+    if tally.failures:
+        note(settings, f"{tally.failures} of {tally.total} inputs failed")
+    if settings.verbose:
+        note(settings, tally.summary())
+    return tally.exit_code
+
+
+def note(settings: Settings, message: str) -> None:
+    """A line on standard error, unless -q."""
+    if not settings.quiet:
+        click.echo(message, err=True)
+
+
+@dataclass
+class Tally:
+    """What has happened so far. `inputs` counts those with all their results but perhaps the last."""
+
+    total: int
+    before: int = 0
+    inputs: int = 0
+    failures: int = 0
+    missing_extras: int = 0
+    seconds: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    _last: str | None = None
+
+    def add(self, result: Result) -> bool:
+        """Count a result; True if it is the first of its input."""
+        new = result.file != self._last
+        self._last = result.file
+        self.inputs += new
+        if isinstance(result, Failure):
+            self.failures += 1
+            self.missing_extras += isinstance(result.error, MissingExtra)
+        else:
+            self.seconds += result.duration
+        return new
+
+    @property
+    def exit_code(self) -> int:
+        """1 if some input failed; 4 if each of these failed for want of an extra, which is what to tell the caller then."""
+        if self.failures == 0:
+            return 0
+        return MissingExtra.exit_code if self.missing_extras == self.failures else 1
+
+    def summary(self) -> str:
+        taken = time.monotonic() - self.started
+        done = self.inputs - self.before
+        return f"{done} inputs, {self.seconds:.1f} s of audio in {taken:.2f} s ({self.seconds / max(taken, 1e-9):.0f} times real time)"
+
+
+def _not_done(paths: list[str], done: Counter[str]) -> list[str]:
+    """What is left, where an input given twice wants two results."""
+    if not done:
+        return paths
+    left, todo = done.copy(), []
+    for path in paths:
+        if left[path] > 0:
+            left[path] -= 1
+        else:
+            todo.append(path)
+    return todo
+
+
+def _sources(paths: list[str]) -> Iterator[Source]:
+    for path in paths:
+        yield sys.stdin.buffer.read() if path == STDIN else path
+
+
+def _chain(failures: list[Failure], results: Iterable[Result]) -> Iterator[Result]:
+    yield from failures
+    for result in results:
+        # Bytes have no name of their own.
+        yield result if result.file is not None else replace(result, file=STDIN)
+
+
+def _how_to_go_on(output: Output) -> str:
+    if output.path is None:
+        return ""
+    return f" to {output.path}" + ("; the same command goes on from there" if output.format == "jsonl" else "")

@@ -1,0 +1,130 @@
+"""Where results go: standard output, a file that is replaced when done, or a .jsonl that goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from emoser.cli.resume import take_up
+from emoser.errors import EmoserError, UsageError
+from emoser.formats import Header, Record, Writer, for_suffix, writer
+
+
+class OutputError(EmoserError):
+    """The results cannot be written: a full disk, a folder that is missing or protected."""
+
+
+class Output:
+    """A writer and the place it writes to.
+
+    As a context it ends the document however the block ends: results that were written before an interruption or an error stay, and
+    only where writing itself failed is an unfinished file thrown away. `done` counts, by file, the inputs that an interrupted run left
+    complete in the same .jsonl.
+    """
+
+    def __init__(self, path: str | None, format: str | None, header: Header) -> None:
+        self.path = None if path in (None, "-") else path
+        self.on_terminal = self.path is None and sys.stdout.isatty()
+        self.format = format or (for_suffix(self.path) if self.path else None) or ("table" if self.on_terminal else "json")
+        self.done: Counter[str] = Counter()
+        self._header = header
+        self._writer: Writer = writer(self.format)
+        self._part: Path | None = None
+        self._target: Path | None = None
+        if header.kind not in self._writer.kinds:
+            raise UsageError(f"the format {self.format} is for {' and '.join(self._writer.kinds)} only; take -f json, jsonl, csv or table")
+        if self._writer.binary and self.on_terminal:
+            raise UsageError(f"{self.format} is not for a terminal: give a file with -o, for instance -o out{self._writer.extension}")
+
+    def __enter__(self) -> Self:
+        try:
+            self._stream = self._open()
+            self._writer.open(self._stream, self._header)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._error(error) from error
+        return self
+
+    def step_aside_with(self, step_aside: Callable[[], None]) -> None:
+        """Call this before anything is shown on the terminal that a progress bar may stand on."""
+        if self.on_terminal:
+            self._writer.step_aside = step_aside
+
+    def write(self, record: Record) -> None:
+        """Raises OutputError; BrokenPipeError where the reader of a pipe has gone."""
+        try:
+            self._writer.write(record)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self._error(error) from error
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, OutputError | BrokenPipeError):
+            self._discard()
+            return
+        # Ending the document takes a moment; a second Ctrl-C in it would lose what the first one left.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self._finish()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _finish(self) -> None:
+        try:
+            self._writer.close()
+            if self._stream is not _stdout():
+                self._stream.close()
+            if self._part is not None and self._target is not None:
+                self._part.replace(self._target)
+        except BrokenPipeError:
+            self._discard()
+            raise
+        except OSError as failed:
+            self._discard()
+            raise self._error(failed) from failed
+
+    def _open(self) -> BinaryIO:
+        if self.path is None:
+            return _stdout()
+        path = Path(self.path)
+        if path.is_dir():
+            raise UsageError(f"-o {self.path} is a folder; give a file, for instance -o {path / ('out' + self._writer.extension)}")
+        self._target = path.resolve()  # through a symbolic link: the file behind it is replaced, not the link
+        exists = self._target.exists()
+        if exists and not stat.S_ISREG(self._target.stat().st_mode):
+            return self._target.open("wb")  # a device or a named pipe
+        if self.format == "jsonl":
+            if exists:
+                self.done = take_up(self._target, self._header)
+            return self._target.open("ab")
+        self._part = self._target.with_name(f".{self._target.name}.{os.getpid()}.part")
+        stream = self._part.open("wb")
+        if exists:
+            shutil.copymode(self._target, self._part)
+        return stream
+
+    def _discard(self) -> None:
+        if self._stream is not _stdout():
+            try:
+                self._stream.close()
+            except OSError:  # the same full disk again; already being reported
+                pass
+        if self._part is not None:
+            self._part.unlink(missing_ok=True)
+
+    def _error(self, error: OSError) -> OutputError:
+        return OutputError(f"could not write {self.path or 'to standard output'}: {error.strerror}")
+
+
+def _stdout() -> BinaryIO:
+    return sys.stdout.buffer

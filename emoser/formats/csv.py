@@ -1,0 +1,91 @@
+"""CSV: one row a result, for spreadsheets and data frames."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, BinaryIO
+
+from emoser.formats.base import Header, Record, Writer
+
+
+class Csv(Writer):
+    """RFC 4180 with a header row, UTF-8, lines ended by a newline only, as line tools and data frames expect.
+
+    Lists (warnings, findings) are joined by a space. A failed input keeps its row: every column empty but `file` and `error`.
+    """
+
+    extension = ".csv"
+
+    def open(self, stream: BinaryIO, header: Header) -> None:
+        super().open(stream, header)
+        self._columns: list[str] | None = None
+        self._waiting: list[dict[str, Any]] = []
+        if header.kind == "predict":
+            self._start(["file", "channel", "duration", "label", "confidence", *header.labels, "warnings", "error"])
+        elif header.kind == "check":
+            from emoser.quality import MEASURES
+
+            self._start(["file", "channels", "duration", *MEASURES, "findings", "error"])
+
+    def write(self, record: Record) -> None:
+        result = record.to_dict()
+        row = _flat(result)
+        if self._columns is None:
+            # How many columns an embedding has is known with the first one; failures before it wait.
+            if "embedding" not in result:
+                self._waiting.append(row)
+                return
+            self._start_embeddings(len(result["embedding"]))
+        self._put(row)
+
+    def close(self) -> None:
+        if self._columns is None:
+            self._start_embeddings(0)
+        self.stream.flush()
+
+    def _start_embeddings(self, dim: int) -> None:
+        self._start(["file", "channel", "duration", "warnings", "error", *(f"e{index}" for index in range(dim))])
+        for waiting in self._waiting:
+            self._put(waiting)
+        self._waiting.clear()
+
+    def _start(self, columns: list[str]) -> None:
+        self._columns = columns
+        self._line(columns)
+
+    def _put(self, row: dict[str, Any]) -> None:
+        assert self._columns is not None
+        self._line([row.get(name, "") for name in self._columns])
+
+    def _line(self, cells: list[Any]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(cells)
+        self.put(text.getvalue())
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    """A result as one row.
+
+    >>> _flat({"file": "a", "channel": None, "scores": {"sad": 0.25}, "warnings": ["silence", "windowed"]})
+    {'file': 'a', 'channel': '', 'sad': 0.25, 'warnings': 'silence windowed'}
+    """
+    row: dict[str, Any] = {}
+    for name, value in record.items():
+        match name:
+            case "scores":
+                row.update({label: round(score, 6) for label, score in value.items()})
+            case "confidence":
+                row[name] = round(value, 6)
+            case "embedding":
+                # Nine digits give a float32 back exactly.
+                row.update({f"e{index}": f"{number:.9g}" for index, number in enumerate(value)})
+            case "error":
+                row[name] = f"{value['type']}: {value['message']}"
+            case "warnings":
+                row[name] = " ".join(value)
+            case "findings":
+                row[name] = " ".join(finding["code"] for finding in value)
+            case _:
+                row[name] = "" if value is None else value
+    return row

@@ -1,0 +1,63 @@
+"""JSON: the whole contract, for programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, BinaryIO
+
+from emoser.formats.base import Header, Record, Writer
+from emoser.results import SCHEMA
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def dumps(value: Any, indent: int | None = None) -> str:
+    r"""Strict JSON that is always valid UTF-8: NaN and infinity raise ValueError.
+
+    A file name with bytes that are not UTF-8 holds lone surrogates (PEP 383). They are escaped, so that `json.loads` and `os.fsencode`
+    give the name back byte by byte:
+
+    >>> print(dumps({"file": "caf\u00e9 \udcff.wav"}))
+    {"file": "café \udcff.wav"}
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    return _SURROGATES.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+class Json(Writer):
+    """One document: schema, model, results. One result a line, so that it can be read, compared and cut by line tools too."""
+
+    extension = ".json"
+
+    def open(self, stream: BinaryIO, header: Header) -> None:
+        super().open(stream, header)
+        self._separator = "\n"
+        model = f'"model": {dumps(header.model)}, ' if header.model is not None else ""
+        self.put(f'{{"schema": {dumps(SCHEMA)}, {model}"results": [')
+
+    def write(self, record: Record) -> None:
+        text = dumps(record.to_dict())
+        self.put(f"{self._separator}  {text}")
+        self._separator = ",\n"
+
+    def close(self) -> None:
+        self.put("\n]}\n")
+
+
+class JsonLines(Writer):
+    """One result a line, each complete in itself: for pipes, for long runs, and to go on after an interruption."""
+
+    extension = ".jsonl"
+
+    def open(self, stream: BinaryIO, header: Header) -> None:
+        super().open(stream, header)
+        self._head: dict[str, Any] = {"schema": SCHEMA}
+        if header.model is not None:
+            self._head["model"] = {"name": header.model["name"]}
+
+    def write(self, record: Record) -> None:
+        self.put(dumps({**self._head, **record.to_dict()}) + "\n")
+
+    def close(self) -> None:
+        self.stream.flush()
