@@ -8,7 +8,7 @@ hyper-parameter is the one with the highest mean UAR of the corpora on validatio
 
 speakers  trained on the training speakers, tested once on the test speakers          -> results/baselines.json
 unseen    tested on every clip of one corpus; the hyper-parameter is chosen as above on
-          the other corpora, then the classifier is trained on all their speakers     -> results/baselines_unseen.json
+          the other corpora, then the classifier is trained on all their speakers     -> results/baselines-unseen.json
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def described(baseline: Baseline) -> dict[str, Any]:
     return {"name": baseline.name, "summary": baseline.summary, "features": baseline.features, "classifier": baseline.classifier}
 
 
-PROTOCOLS = {"speakers": (by_speakers, "baselines"), "unseen": (by_corpus, "baselines_unseen")}
+PROTOCOLS = {"speakers": (by_speakers, "baselines"), "unseen": (by_corpus, "baselines-unseen")}
 
 
 def main() -> None:

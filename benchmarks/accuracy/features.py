@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
+
+from emoser.audio import load_audio
 
 Vector = NDArray[np.float32]
 Extractor = Callable[[Vector], Vector]
@@ -26,13 +26,6 @@ KINDS = ("egemaps", "logmel", "whisper")
 CACHE = Path(__file__).resolve().parents[2] / "cache" / "features"
 PERCENTILES = (10, 25, 50, 75, 90)
 BLOCKS = 3
-
-
-def read(path: Path) -> Vector:
-    """The file as float32 mono at 16 kHz."""
-    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    mono = samples.mean(axis=1)
-    return mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE).astype(np.float32)
 
 
 def extractor(kind: str, weights: Path | None = None) -> Extractor:
@@ -109,7 +102,7 @@ def table(kind: str, files: Sequence[Path], name: str, weights: Path | None = No
     if missing:
         extract = extractor(kind, weights)
         for number, (key, path) in enumerate(missing, 1):
-            known[key] = extract(read(path))
+            known[key] = extract(load_audio(path, target_rate=SAMPLE_RATE)[0].waveform)
             if number % 500 == 0:
                 print(f"{kind} {name}: {number} of {len(missing)}", file=sys.stderr)
         store.parent.mkdir(parents=True, exist_ok=True)
