@@ -22,7 +22,7 @@ CLONE = Path(__file__).resolve().parents[1]
 BESIDE = CLONE.parent / "shared"
 
 
-class MissingInput(EmoserError):
+class MissingInputError(EmoserError):
     """A corpus or a file of weights that training needs is not there."""
 
     exit_code = 3
@@ -65,7 +65,7 @@ def corpus(name: str, source: str, licence: str, given: str | Path | None = None
     for folder in (name, *folders):
         if root is not None and (root / folder).is_dir():
             return root / folder
-    raise MissingInput(f'corpus "{name}"', looked(root, name, "--corpora", "EMOSER_CORPORA"), source, licence)
+    raise MissingInputError(f'corpus "{name}"', looked(root, name, "--corpora", "EMOSER_CORPORA"), source, licence)
 
 
 def weights(name: str, given: str | Path | None = None) -> Path:
@@ -75,7 +75,7 @@ def weights(name: str, given: str | Path | None = None) -> Path:
     entry = WEIGHTS[name]
     root = weights_root(given)
     if root is None or not (root / entry.file).is_file():
-        raise MissingInput(f'weights "{name}"', looked(root, entry.file, "--weights", "EMOSER_WEIGHTS"), entry.source, entry.licence)
+        raise MissingInputError(f'weights "{name}"', looked(root, entry.file, "--weights", "EMOSER_WEIGHTS"), entry.source, entry.licence)
     return root / entry.file
 
 
@@ -84,7 +84,7 @@ def emobox_folds(given: str | Path | None = None) -> Path:
     found = located(given, "EMOSER_EMOBOX_FOLDS", BESIDE / "systems" / "emobox_folds.json")
     if found is None or not found.is_file():
         where = f"no file {found}" if found else "EMOSER_EMOBOX_FOLDS is not set"
-        raise MissingInput("EmoBox's folds", where, "the fold lists of https://github.com/emo-box/EmoBox (data/)", "MIT by its README")
+        raise MissingInputError("EmoBox's folds", where, "the fold lists of https://github.com/emo-box/EmoBox (data/)", "MIT by its README")
     return found
 
 

@@ -9,9 +9,11 @@ from training.corpora.defaults import default_split
 from training.corpora.labels import EMOTIONS, CorpusError
 from training.corpora.manifest import Manifest, Utterance
 from training.corpora.registry import CORPORA, Corpus, load
+from training.corpora.report import describe, main
 from training.corpora.splits import (
-    SpeakerOverlap,
+    SpeakerOverlapError,
     Split,
+    by_column,
     by_fraction,
     by_speakers,
     k_folds,
@@ -26,15 +28,18 @@ __all__ = [
     "Corpus",
     "CorpusError",
     "Manifest",
-    "SpeakerOverlap",
+    "SpeakerOverlapError",
     "Split",
     "Utterance",
+    "by_column",
     "by_fraction",
     "by_speakers",
     "default_split",
+    "describe",
     "k_folds",
     "leave_one_speaker_out",
     "load",
+    "main",
     "session_folds",
     "speaker_groups",
 ]

@@ -1,4 +1,4 @@
-"""The fixed split behind the shipped checkpoints: lists of speakers in training/recipes/splits.yaml.
+"""The fixed split behind the shipped checkpoints: lists of speakers in training/recipes/splits.yaml, under the name "default".
 
 The lists were drawn once (`propose`, with SEED) and are read ever since, so that a figure from today and one from next year mean the
 same speakers. `python -m training corpora --draw-splits` prints them anew.
@@ -36,15 +36,18 @@ HEADER = """\
 """
 
 
-def default_split(manifest: Manifest, file: Path = FILE) -> Split:
-    """Split a manifest of one or several corpora by the fixed lists; a speaker in no list is an error."""
-    lists = yaml.safe_load(file.read_text(encoding="utf-8"))
+def default_split(manifest: Manifest, name: str = "default", file: Path = FILE) -> Split:
+    """Split a manifest of one or several corpora by the lists of that name; a corpus or a speaker in no list is an error."""
+    named = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if name not in named:
+        raise CorpusError(f'{file.name} has no split "{name}"; it has {", ".join(named)}')
+    lists = named[name]
     unlisted = set(manifest.corpora) - set(lists)
     if unlisted:
         raise CorpusError(f"{file.name} has no lists for {', '.join(sorted(unlisted))}; it has {', '.join(lists)}")
     here = set(manifest.speakers)
     voices = {
-        part: [f"{name}/{speaker}" for name, parts in lists.items() for speaker in parts[part] if f"{name}/{speaker}" in here]
+        part: [f"{corpus}/{speaker}" for corpus, parts in lists.items() for speaker in parts[part] if f"{corpus}/{speaker}" in here]
         for part in ("train", "validation", "test")
     }
     unknown = here - {voice for part in voices.values() for voice in part}
@@ -65,10 +68,10 @@ def proposed(corpora: str | Path | None = None) -> dict[str, dict[str, list[str]
 
 def written(lists: Mapping[str, Mapping[str, list[str]]]) -> str:
     """The YAML text. Every id is quoted: a YAML 1.2 reader would take a plain 08 for the number 8."""
-    lines = [HEADER]
+    lines = [HEADER, "default:\n"]
     for name, parts in lists.items():
-        lines.append(f"{name}:\n")
+        lines.append(f"  {name}:\n")
         for part, speakers in parts.items():
             ids = ", ".join(f'"{speaker}"' for speaker in speakers)
-            lines.append(textwrap.fill(f"  {part}: [{ids}]", 120, subsequent_indent="    ") + "\n")
+            lines.append(textwrap.fill(f"    {part}: [{ids}]", 120, subsequent_indent="      ") + "\n")
     return "".join(lines)

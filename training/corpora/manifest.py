@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from training.corpora.labels import EMOTIONS, CorpusError
 
@@ -60,7 +61,7 @@ class Utterance:
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> Utterance:
-        values = {column: READERS.get(column, str)(cell) for column, cell in row.items() if column in COLUMNS and cell}
+        values: dict[str, Any] = {column: READERS.get(column, str)(cell) for column, cell in row.items() if column in COLUMNS and cell}
         return cls(**values)
 
 

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from training import paths
-from training.corpora import packed
+from training.corpora import ased, cremad, emodb, emovo, emozionalmente, esd, iemocap, msp_podcast, nemo, packed, ravdess, tess, zed
 from training.corpora.labels import CorpusError
 from training.corpora.manifest import Manifest
 
@@ -24,7 +24,7 @@ Reader = Callable[[Path], Manifest]
 
 @dataclass(frozen=True)
 class Corpus:
-    """One entry. `reader` reads the official layout; None where only the packed one is known."""
+    """One entry. `reader` reads the official layout, and is None where only the packed one is known; `speakers` is 0 where not counted."""
 
     reader: Reader | None
     source: str
@@ -35,15 +35,65 @@ class Corpus:
 
 
 CORPORA: dict[str, Corpus] = {
-    "ravdess": Corpus(None, "https://doi.org/10.5281/zenodo.1188976", "CC BY-NC-SA 4.0", ("en",), 24),
-    "tess": Corpus(None, "https://doi.org/10.5683/SP2/E8H2MF", "CC BY-NC-ND 4.0", ("en",), 2),
-    "emodb": Corpus(None, "http://emodb.bilderbar.info", "unclear: free for use with citation, no licence text", ("de",), 10),
+    # acted emotions, open
+    "ravdess": Corpus(ravdess.read, "https://doi.org/10.5281/zenodo.1188976", "CC BY-NC-SA 4.0", ("en",), 24),
+    "tess": Corpus(tess.read, "https://doi.org/10.5683/SP2/E8H2MF", "CC BY-NC-ND 4.0", ("en",), 2),
+    "emodb": Corpus(emodb.read, "http://emodb.bilderbar.info", "unclear: free for use with citation, no licence text", ("de",), 10),
     "emovo": Corpus(
-        None, "Costantini et al., LREC 2014 (Fondazione Ugo Bordoni)", "unclear: no licence text; treat as non-commercial", ("it",), 6
+        emovo.read, "Costantini et al., LREC 2014 (Fondazione Ugo Bordoni)", "unclear: no licence text; treat as non-commercial", ("it",), 6
     ),
-    "nemo": Corpus(None, "https://github.com/amu-cai/nEMO", "CC BY-NC-SA 4.0", ("pl",), 9),
-    "ased": Corpus(None, "https://github.com/wgwangang/ASED_V1", "unclear: no licence text; the paper says freely available", ("am",), 65),
+    "nemo": Corpus(nemo.read, "https://github.com/amu-cai/nEMO", "CC BY-NC-SA 4.0", ("pl",), 9, ("nEMO",)),
+    "ased": Corpus(
+        ased.read,
+        "https://github.com/wgwangang/ASED_V1",
+        "unclear: no licence text; the paper says freely available",
+        ("am",),
+        65,
+        ("ASED_V1",),
+    ),
     "emospeech-in": Corpus(None, "https://github.com/RakshakTeam/emospeech-dataset-v1", "CC BY-NC-SA 4.0", ("en", "hi"), 105),
+    "cremad": Corpus(
+        cremad.read, "https://github.com/CheyneyComputerScience/CREMA-D", "Open Database License 1.0", ("en",), 91, ("CREMA-D",)
+    ),
+    "emozionalmente": Corpus(
+        emozionalmente.read, "Emozionalmente on https://zenodo.org", "CC BY 4.0 as far as known: verify", ("it",), 431, ("Emozionalmente",)
+    ),
+    "zed": Corpus(zed.read, "https://github.com/BenoitWang/Speech_Emotion_Diarization", "CC BY-NC 4.0", ("en",), 73, ("ZED",)),
+    # by agreement with the makers
+    "iemocap": Corpus(
+        iemocap.read, "https://sail.usc.edu/iemocap", "by agreement, research only", ("en",), 10, ("IEMOCAP_full_release", "IEMOCAP")
+    ),
+    "msp-podcast": Corpus(
+        msp_podcast.read,
+        "https://ecs.utdallas.edu/research/researchlabs/msp-lab/MSP-Podcast.html",
+        "by agreement",
+        ("en",),
+        0,
+        ("MSP-Podcast",),
+    ),
+    "esd": Corpus(
+        esd.read,
+        "https://github.com/HLTSingapore/Emotional-Speech-Data",
+        "by agreement, research only",
+        ("zh", "en"),
+        20,
+        ("ESD", "Emotion Speech Dataset"),
+    ),
+    # speech without emotion labels, voices without words, noise and rooms: for transcripts and augmentation
+    "speechocean762": Corpus(
+        None, "https://www.openslr.org/101", "CC BY 4.0 (OpenSLR); free for commercial use by its README", ("en",), 128
+    ),
+    "ljspeech-mini": Corpus(None, "https://keithito.com/LJ-Speech-Dataset", "public domain", ("en",), 1),
+    "deeply-nonverbal": Corpus(None, "https://www.openslr.org/99", "CC BY-NC-ND 4.0", (), 245),
+    "esc10": Corpus(None, "https://doi.org/10.7910/DVN/YDEPUT", "CC BY 3.0 as a whole; single clips CC0 or CC BY", (), 0),
+    "emospeech-noise": Corpus(None, "https://github.com/RakshakTeam/emospeech-dataset-v1", "CC BY-NC-SA 4.0", (), 0),
+    "rir": Corpus(
+        None,
+        "https://github.com/GoogleChromeLabs/web-audio-samples and https://www.openairlib.net",
+        "by file, in the column session: Apache-2.0, CC BY, CC BY-SA, CC BY-NC-SA, non-commercial with citation",
+        (),
+        0,
+    ),
 }
 
 
@@ -59,10 +109,8 @@ def load(name: str, corpora: str | Path | None = None, folder: str | Path | None
     """The manifest of a corpus, from its folder under the corpora root (see `training.paths`), or from `folder` itself."""
     entry = corpus(name)
     place = Path(folder) if folder is not None else paths.corpus(name, entry.source, entry.licence, corpora, entry.folders)
-    if entry.reader is None or packed.is_packed(place):
-        manifest = packed.read(place, name)
-    else:
-        manifest = entry.reader(place)
+    reader = None if packed.is_packed(place) else entry.reader
+    manifest = reader(place) if reader else packed.read(place, name)
     if manifest.missing:
         log.warning("%s: %d listed files are missing, the first: %s", name, len(manifest.missing), manifest.missing[0])
     return manifest

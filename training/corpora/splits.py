@@ -18,7 +18,7 @@ from training.corpora.manifest import Manifest, Utterance
 DRAWS = 2000  # random divisions of which the best balanced is taken
 
 
-class SpeakerOverlap(CorpusError):
+class SpeakerOverlapError(CorpusError):
     """A speaker or a clip stands in more than one part of a split."""
 
 
@@ -34,14 +34,16 @@ class Split:
     def __post_init__(self) -> None:
         clips = [{item.key for item in part} for part in self.parts.values()]
         if sum(map(len, clips)) != len(set().union(*clips)):
-            raise SpeakerOverlap("a clip stands in two parts of a split")
+            raise SpeakerOverlapError("a clip stands in two parts of a split")
         if self.as_published:
             return
         if self.shared_speakers:
-            raise SpeakerOverlap(f"speakers in more than one part of a split: {', '.join(self.shared_speakers)}")
+            raise SpeakerOverlapError(f"speakers in more than one part of a split: {', '.join(self.shared_speakers)}")
         unknown = sum(not item.speaker for part in self.parts.values() for item in part)
         if unknown and sum(len(part) > 0 for part in self.parts.values()) > 1:
-            raise SpeakerOverlap(f"{unknown} clips have no speaker, so that no one can tell whether the parts share one; leave them out")
+            raise SpeakerOverlapError(
+                f"{unknown} clips have no speaker, so that no one can tell whether the parts share one; leave them out"
+            )
 
     @property
     def parts(self) -> dict[str, Manifest]:
@@ -140,6 +142,14 @@ def session_folds(manifest: Manifest, validation: bool = True) -> list[Split]:
     return rotated(manifest, groups, validation)
 
 
+def by_column(manifest: Manifest, test: str = "test", as_published: str = "") -> Split:
+    """The corpus's own partitions, from the column `split`: train, validation, and `test` (test1, test2 where there are several)."""
+    known = manifest.count("split")
+    if "train" not in known or test not in known:
+        raise CorpusError(f'no partitions "train" and "{test}" in the column split; it holds {", ".join(known) or "nothing"}')
+    return Split(manifest.where(split="train"), manifest.where(split="validation"), manifest.where(split=test), as_published)
+
+
 class SpeakerTable:
     """Clips of each speaker by label and gender, to weigh how well random divisions balance."""
 
@@ -158,7 +168,8 @@ class SpeakerTable:
         for item in items:
             if item.speaker:
                 table[rows[item.voice], columns[str(getattr(item, column) or "")]] += 1
-        return table[:, table.any(axis=0)]
+        used: NDArray[np.bool_] = table.any(axis=0)
+        return table[:, used]
 
     def best_order(self, sizes: list[int], seed: int, whole_labels: bool = False) -> NDArray[np.int64]:
         """The order of speakers, out of DRAWS, of which parts of these sizes from the front are the most alike."""
