@@ -1,0 +1,84 @@
+"""Speech activity: Silero VAD (https://github.com/snakers4/silero-vad, MIT), an ONNX file of 0.6 MB that comes with emoser.
+
+The file is made by `training/encoders/silero.py`, which documents the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoser.audio import SAMPLE_RATE
+from emoser.digests import sha256
+from emoser.errors import AudioValueError, CheckpointError, ChecksumMismatch
+from emoser.runtimes.onnx import ERRORS, import_onnxruntime
+
+CHUNK = 512  # samples, 32 ms: one probability each
+CHUNK_SECONDS = CHUNK / SAMPLE_RATE
+CONTEXT = 64  # samples before a chunk that it also sees
+STATE = (2, 1, 128)  # of the LSTM: hidden and cell
+BLOCK = 1024  # chunks in one run, 33 s: about 12 MB of activations, however long the recording
+THRESHOLD = 0.5  # above it a chunk is speech
+
+FILE = Path("checkpoints", "onnx", "silero-vad.onnx")
+SHA256 = "7c35ed6727746b21406ac205967f7a3cdc49a4e479bb4eea01c90126af3be2b9"
+
+
+def bundled_file() -> Path:
+    """The model inside the installed package, or that of the clone that the package stands in."""
+    package = Path(__file__).parents[1]
+    bundled = package / "bundled" / FILE
+    return bundled if bundled.is_file() else package.parent / FILE
+
+
+class SpeechActivity:
+    """Probabilities of speech, one for each 32 ms of mono audio at 16 kHz. Nothing is read before the first use."""
+
+    def __init__(self, *, threads: int = 1, block: int = BLOCK) -> None:
+        """threads: more do not help, the model is small. block: chunks a run; it bounds memory and does not change results."""
+        self.threads = threads
+        self.block = block
+
+    def speech_probabilities(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """`waveform` float32 (samples,) at 16 kHz in [-1, 1] -> (chunks,), of which the last is filled up with zeros. Empty gives empty."""
+        waveform = np.asarray(waveform, dtype=np.float32)
+        if waveform.ndim != 1:
+            raise AudioValueError(f"speech activity takes one channel, an array (samples,); this one has the shape {waveform.shape}")
+        state = np.zeros(STATE, dtype=np.float32)
+        probabilities = []
+        for samples in self._blocks(waveform):
+            block, state = self._session.run(["probabilities", "state_after"], {"samples": samples, "state": state})
+            probabilities.append(block)
+        return np.concatenate(probabilities) if probabilities else np.zeros(0, dtype=np.float32)
+
+    def speech_share(self, waveform: NDArray[np.float32]) -> float:
+        """The share of chunks that are speech, from 0 to 1; 0 for an empty waveform."""
+        probabilities = self.speech_probabilities(waveform)
+        return float(np.mean(probabilities > THRESHOLD)) if probabilities.size else 0.0
+
+    def _blocks(self, waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        """Whole chunks with the 64 samples before them: zeros before the recording and, in the last chunk, after it."""
+        step = self.block * CHUNK
+        for start in range(0, len(waveform), step):
+            piece = waveform[max(0, start - CONTEXT) : start + step]
+            before = CONTEXT if start == 0 else 0
+            yield np.pad(piece, (before, (CONTEXT - before - len(piece)) % CHUNK))
+
+    @cached_property
+    def _session(self) -> Any:
+        path = bundled_file()
+        if not path.is_file():
+            raise CheckpointError(f"The speech activity model is not at {path}; install emoser again, or get the file from its repository")
+        digest = sha256(path)
+        if digest != SHA256:
+            raise ChecksumMismatch(f"{path} is damaged or from another version: sha256 {digest}; expected {SHA256}. Install emoser again")
+        ort = import_onnxruntime()
+        options = ort.SessionOptions()
+        options.log_severity_level = ERRORS
+        options.intra_op_num_threads = self.threads
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
