@@ -76,7 +76,10 @@ def load_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
         data: object = x.read()
         if not isinstance(data, bytes):
             raise AudioValueError(f'{name or "the file object"} was opened as text; open it with "rb"')
-        return _from_file(data, name or "the audio stream", name, target_rate, channel)
+        label = name or "the file object"
+        if not data:
+            raise AudioDecodeError(f"{label} gave no bytes: empty, or read to its end already; rewind it with seek(0)")
+        return _from_file(data, label, name, target_rate, channel)
     array, rate = _array_and_rate(x, sample_rate)
     samples = _samples(array)
     return _clips([samples], rate, samples.shape[1], target_rate, channel, None, "the array")
@@ -116,8 +119,8 @@ def _regular(path: Path, name: str | None) -> Path | bytes:
     """A pipe (`<(ffmpeg ...)`) cannot be sought in: its bytes."""
     try:
         return path.read_bytes() if path.is_fifo() or path.is_char_device() else path
-    except OSError as error:
-        raise AudioDecodeError(f"{name} cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise AudioDecodeError(f"{name!r} cannot be read: {error}") from error
 
 
 def _from_file(source: Path | bytes, label: str | None, file: str | None, target_rate: int, channel: Channel) -> list[Clip]:
@@ -129,7 +132,9 @@ def _from_file(source: Path | bytes, label: str | None, file: str | None, target
 def _array_and_rate(x: Any, sample_rate: int | None) -> tuple[NDArray[Any], int]:
     rate: Any = sample_rate
     if isinstance(x, tuple):
-        if len(x) != 2 or hasattr(x[1], "__len__"):
+        if len(x) == 2 and isinstance(x[0], str | os.PathLike | bytes):
+            raise AudioValueError("a pair is (array, sample_rate); a file says its own sampling rate: give it alone")
+        if len(x) != 2 or not isinstance(x[1], int | float | np.number):
             order = "; (sample_rate, array) is the other way round" if len(x) == 2 and isinstance(x[0], int | float | np.number) else ""
             raise AudioValueError(f"a tuple is a pair (array, sample_rate), got {len(x)} values{order}")
         x, rate = x
@@ -146,12 +151,18 @@ def _array_and_rate(x: Any, sample_rate: int | None) -> tuple[NDArray[Any], int]
         raise AudioValueError(f"the sampling rate is {rate!r}; a whole number of Hz from {LOWEST_RATE} to {HIGHEST_RATE} is needed")
     if isinstance(x, list):
         raise AudioValueError("a list is a list of inputs; for samples, or a batch, use np.asarray(samples) or a list of arrays")
-    if not hasattr(x, "__array__"):
-        raise AudioValueError(f"{type(x).__name__} is no audio: a path, bytes, a binary file, an array, or (array, sample_rate)")
+    if not hasattr(x, "__array__") or isinstance(x, np.generic):
+        raise AudioValueError(
+            f"{type(x).__name__} is no audio: a path, bytes, a binary file, an array, or (array, sample_rate) is; "
+            "samples go into one array, many inputs into a list or into stream()"
+        )
     if hasattr(x, "detach"):  # a torch tensor with a gradient, or on a GPU, refuses to become an array, and NumPy has no bfloat16
         x = x.detach().cpu()
         x = x.float() if x.dtype.is_floating_point else x
-    return np.asarray(x), int(rate)
+    try:
+        return np.asarray(x), int(rate)
+    except (TypeError, ValueError, RuntimeError) as error:  # what array libraries raise when they refuse
+        raise AudioValueError(f"{type(x).__name__} does not become a NumPy array: {error}") from error
 
 
 def _samples(array: NDArray[Any]) -> NDArray[np.float32]:
@@ -170,13 +181,13 @@ def _samples(array: NDArray[Any]) -> NDArray[np.float32]:
                 "For a batch, give a list of clips"
             )
     kind, size = array.dtype.kind, array.dtype.itemsize
-    if kind == "i" and size <= 4:
-        return (array / np.float64(2 ** (8 * size - 1))).astype(np.float32)
-    if kind == "u" and size <= 4:  # unsigned PCM stands around its middle
-        return (array / np.float64(2 ** (8 * size - 1)) - 1.0).astype(np.float32)
+    if kind in "iu" and size <= 4:
+        scaled = array.astype(np.float32) / np.float32(2 ** (8 * size - 1))
+        return scaled if kind == "i" else scaled - np.float32(1)  # unsigned PCM stands around its middle
     if kind != "f" and array.dtype.name != "bfloat16":
         raise AudioValueError(f"an array of {array.dtype} is no audio: float in [-1, 1], or integer PCM of 8, 16 or 32 bits")
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinity, which is an error with a place
+        return array.astype(np.float32)
 
 
 def _clips(

@@ -17,8 +17,10 @@ from emoser.errors import AudioDecodeError, MissingExtra
 
 BLOCK = 1 << 18  # frames read at a time: 16 s at 16 kHz
 UNKNOWN = 1 << 62  # libsndfile's frame count where the header has none
+MALFORMED = 3  # libsndfile's code for a known format that breaks its own rules
+COPY_AGAIN = "Copy it again; to use what is there: ffmpeg -i FILE mended.wav"
 HEAD = 512  # bytes looked at to say what a file is
-LOSSY_SLACK = 0.1  # seconds that a lossy file's header may promise beyond what decodes: encoder delay and padding
+DELAY = 4096  # samples that a lossy file's header may promise beyond what decodes: the encoder's delay and padding
 
 # Containers that libsndfile does not read, by their first bytes: (offset, bytes, what it is).
 CONTAINERS = (
@@ -56,8 +58,15 @@ def open_source(source: Path | bytes, name: str) -> Reader:
         raise AudioDecodeError(f"{name} is empty (0 bytes)")
     try:
         return SoundfileReader(source, name)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: soundfile takes .raw for headerless PCM and wants a rate
-        reason = error
+    except soundfile.LibsndfileError as error:
+        reason = _reason(error)
+        if error.code == MALFORMED:  # FFmpeg would read what there is, and say nothing
+            raise AudioDecodeError(f"{name} is damaged or truncated ({reason}). {COPY_AGAIN}") from error
+    except TypeError:  # from soundfile, for a name that ends in .raw
+        reason = "headerless PCM"
+    with _raw(source) as raw:
+        if _cut_short(raw) is not None:
+            raise AudioDecodeError(f"{name} is truncated so early that nothing of it can be read. {COPY_AGAIN}")
     if text := _text(head):
         raise AudioDecodeError(f"{name} is text, not audio: it starts with {text!r}")
     kind = next((kind for offset, magic, kind in CONTAINERS if head[offset : offset + len(magic)] == magic), None)
@@ -67,7 +76,7 @@ def open_source(source: Path | bytes, name: str) -> Reader:
         if kind is not None:
             raise MissingExtra(f"{name} is {kind}; reading it", "media") from None
         raise AudioDecodeError(
-            f"{name} is no audio that soundfile reads ({_reason(reason)}): it starts with the bytes {head[:8].hex(' ')}. "
+            f"{name} is no audio that soundfile reads ({reason}): it starts with the bytes {head[:8].hex(' ')}. "
             'wav, flac, ogg, opus, mp3 and aiff are read as they are; more through: pip install "emoser[media]"; '
             "headerless PCM as (array, sample_rate)"
         ) from None
@@ -83,17 +92,17 @@ class SoundfileReader:
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
         self.lossy = self._file.format in ("MP3", "OGG")
         codec = f"{self._file.format} {self._file.subtype}"
-        with source.open("rb") if isinstance(source, Path) else io.BytesIO(source) as raw:
-            promise = _cut_short(raw)
-        if promise is not None:
+        with _raw(source) as raw:
+            cut = _cut_short(raw)
+        if cut is not None:
             self._file.close()
-            there, promised = promise
+            there, promised = cut
             if promised == 0:
                 raise AudioDecodeError(
                     f"{name} ({codec}): its header says 0 bytes of audio, {there} bytes follow: the recorder did not finish the file. "
                     "Mend it with: ffmpeg -ignore_length 1 -i FILE mended.wav"
                 )
-            raise _truncated(name, codec, self._file.frames / self.rate, promised / there if there else None)
+            raise _truncated(name, codec, self._file.frames / self.rate, promised / there if promised and there else None)
         self._codec = codec
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
@@ -107,8 +116,7 @@ class SoundfileReader:
                 break
             read += len(block)
             yield block
-        slack = int(LOSSY_SLACK * self.rate) if self.lossy else 0
-        if promised < UNKNOWN and read + slack < promised:
+        if promised < UNKNOWN and read + (DELAY if self.lossy else 0) < promised:
             raise _truncated(self._name, self._codec, read / self.rate, promised / read if read else None)
 
     def __enter__(self) -> Self:
@@ -131,7 +139,8 @@ class MediaReader:
         try:
             self._container: Any = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source), metadata_errors="ignore")
         except (av.error.FFmpegError, ValueError) as error:
-            raise AudioDecodeError(f"{name} is damaged, truncated, or no audio ({kind or 'unknown format'}: {_reason(error)})") from error
+            what = f"{kind}, but damaged or truncated" if kind else "no audio that soundfile or FFmpeg knows, or damaged"
+            raise AudioDecodeError(f"{name} is {what} ({_reason(error)}). Copy or encode it again") from error
         if not self._container.streams.audio:
             self._container.close()
             raise AudioDecodeError(f"{name} ({self._container.format.name}) holds no audio stream")
@@ -151,18 +160,23 @@ class MediaReader:
             for part in convert.resample(None):
                 read += part.samples
                 yield np.ascontiguousarray(part.to_ndarray().T, dtype=np.float32)
-        except self._av.error.FFmpegError as error:
+        except (self._av.error.FFmpegError, ValueError) as error:  # ValueError: the format changes on the way
             raise _broken_off(self._name, self._codec, read / self.rate, error) from error
-        if self._stream.duration is not None:
-            promised = float(self._stream.duration * self._stream.time_base)
-            if read / self.rate + LOSSY_SLACK < promised:
-                raise _truncated(self._name, self._codec, read / self.rate, promised / (read / self.rate) if read else None)
+        # Only these say how long they are; for the others FFmpeg guesses from the bit rate.
+        if "mp4" in self._container.format.name and self._stream.duration is not None:
+            promised = float(self._stream.duration * self._stream.time_base) * self.rate
+            if read + DELAY < promised:
+                raise _truncated(self._name, self._codec, read / self.rate, promised / read if read else None)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._container.close()
+
+
+def _raw(source: Path | bytes) -> BinaryIO:
+    return source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
 
 
 def _head(source: Path | bytes, name: str) -> tuple[bytes, int]:
@@ -172,17 +186,18 @@ def _head(source: Path | bytes, name: str) -> tuple[bytes, int]:
         with source.open("rb") as file:
             return file.read(HEAD), source.stat().st_size
     except FileNotFoundError:
-        raise AudioDecodeError(f"{name}: no such file") from None
+        hint = " (emoser opens files, not addresses: download it first)" if "://" in name else ""
+        raise AudioDecodeError(f"{name}: no such file{hint}") from None
     except IsADirectoryError:
         raise AudioDecodeError(f"{name} is a directory, not an audio file") from None
-    except OSError as error:
-        raise AudioDecodeError(f"{name} cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        raise AudioDecodeError(f"{name!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _cut_short(file: BinaryIO) -> tuple[int, int] | None:
+def _cut_short(file: BinaryIO) -> tuple[int, int | None] | None:
     """(bytes there, bytes promised) where a file ends before its header says; libsndfile gives what is there and keeps silent.
 
-    WAV, RF64 and AIFF say the length of the audio, Ogg that of each page.
+    WAV, RF64 and AIFF say the length of the audio, Ogg only that of each page (None).
     """
     magic = file.read(12)[:4]
     if magic == b"OggS":
@@ -209,31 +224,28 @@ def _cut_short(file: BinaryIO) -> tuple[int, int] | None:
     return None
 
 
-def _ogg_cut_short(file: BinaryIO) -> tuple[int, int] | None:
+def _ogg_cut_short(file: BinaryIO) -> tuple[int, int | None] | None:
     """The last page of an Ogg file, found from the end: a page is at most 65,307 bytes."""
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - 65_307))
     tail = file.read()
     at = tail.rfind(b"OggS")
-    if at < 0 or len(tail) - at < 27:
-        return size, size + 27
-    segments = tail[at + 27 : at + 27 + tail[at + 26]]
-    page = 27 + tail[at + 26] + sum(segments)
-    return (size, size - (len(tail) - at) + page) if page > len(tail) - at else None
+    page = tail[at:] if at >= 0 else b""
+    if len(page) < 27:
+        return size, None
+    whole = 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return (size, None) if whole > len(page) else None
 
 
 def _broken_off(name: str, codec: str, seconds: float, error: Exception) -> AudioDecodeError:
     return AudioDecodeError(
-        f"{name} ({codec}) is damaged or truncated: decoding broke off after {seconds:.2f} s ({_reason(error)}). Copy or encode it again"
+        f"{name} ({codec}) is damaged or truncated: decoding broke off after {seconds:.2f} s ({_reason(error)}). {COPY_AGAIN}"
     )
 
 
 def _truncated(name: str, codec: str, seconds: float, ratio: float | None) -> AudioDecodeError:
     promised = f" of the {seconds * ratio:.2f} s that its header promises" if ratio is not None else ""
-    return AudioDecodeError(
-        f"{name} ({codec}) is truncated: {seconds:.2f} s{promised} can be read. Copy it again; "
-        "to use what is there: ffmpeg -i FILE mended.wav"
-    )
+    return AudioDecodeError(f"{name} ({codec}) is truncated: {seconds:.2f} s{promised} can be read. {COPY_AGAIN}")
 
 
 def _text(head: bytes) -> str | None:
@@ -254,4 +266,5 @@ def _text(head: bytes) -> str | None:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).rsplit(": ", 1)[-1].rstrip(".") or type(error).__name__
+    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return text.rsplit(": ", 1)[-1].rstrip(".") or type(error).__name__

@@ -59,7 +59,8 @@ def wav(tmp_path: Path, tone: np.ndarray) -> Callable[..., Path]:
     def write(name: str = "tone.wav", samples: np.ndarray | None = None, rate: int = miniature.RATE, subtype: str | None = None) -> Path:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, tone if samples is None else samples, rate, subtype=subtype)
+        form, subtype = ("OGG", "OPUS") if path.suffix == ".opus" else (None, subtype)
+        soundfile.write(path, tone if samples is None else samples, rate, subtype=subtype, format=form)
         return path
 
     return write

@@ -73,7 +73,7 @@ class UtteranceModel:
     @overload
     def predict(
         self,
-        x: list[AudioInput],
+        x: list[Any],
         *,
         sample_rate: int | None = ...,
         channel: Each,
@@ -83,7 +83,7 @@ class UtteranceModel:
     @overload
     def predict(
         self,
-        x: list[AudioInput],
+        x: list[Any],
         *,
         sample_rate: int | None = ...,
         channel: Mono = ...,
@@ -132,11 +132,11 @@ class UtteranceModel:
 
     @overload
     def embed(
-        self, x: list[AudioInput], *, sample_rate: int | None = ..., channel: Each, batch_size: int | None = ...
+        self, x: list[Any], *, sample_rate: int | None = ..., channel: Each, batch_size: int | None = ...
     ) -> list[list[Embedding]]: ...
     @overload
     def embed(
-        self, x: list[AudioInput], *, sample_rate: int | None = ..., channel: Mono = ..., batch_size: int | None = ...
+        self, x: list[Any], *, sample_rate: int | None = ..., channel: Mono = ..., batch_size: int | None = ...
     ) -> list[Embedding]: ...
     @overload
     def embed(self, x: AudioInput, *, sample_rate: int | None = ..., channel: Each, batch_size: int | None = ...) -> list[Embedding]: ...

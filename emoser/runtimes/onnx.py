@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from importlib import metadata as packages
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from emoser.errors import CheckpointError, DeviceError, MissingExtra, RuntimeClash
 from emoser.runtimes import INPUTS, OUTPUTS, Outputs, Port
-from emoser.runtimes.device import CUDA, check_threads, choose_providers
+from emoser.runtimes.device import CPU, CUDA, check_threads, choose_providers
 
 KEY = "emoser"  # of the file's metadata: one JSON object
 ERRORS, FATAL = 3, 4  # log levels of onnxruntime
@@ -28,21 +30,19 @@ class OnnxRuntime:
         self.threads = check_threads(threads)
         ort = import_onnxruntime()
         providers = choose_providers(device, ort.get_available_providers())
-        if CUDA in providers and hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()  # finds CUDA and cuDNN where pip put them (onnxruntime >= 1.21)
         # With "auto" a GPU build on a machine without a GPU is no error, and must not look like one.
         ort.set_default_logger_severity(FATAL if device == "auto" else ERRORS)
         options = ort.SessionOptions()
         options.log_severity_level = ERRORS
         options.intra_op_num_threads = self.threads
+        session = _cuda_session(ort, path, options, providers) if CUDA in providers else None
+        self.device = "cpu" if session is None else "cuda"
         try:
-            self._session = ort.InferenceSession(str(path), options, providers=providers)
+            self._session: Any = session or ort.InferenceSession(str(path), options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # onnxruntime's own kinds share no base but Exception
             raise CheckpointError(f"{path} is not an ONNX file that onnxruntime {ort.__version__} can open: {error}") from error
-        # onnxruntime falls back to the CPU on its own when CUDA does not start.
-        self.device = "cuda" if CUDA in self._session.get_providers() else "cpu"
-        if device == "cuda" and self.device != "cuda":
-            raise DeviceError('device "cuda" did not start (driver, CUDA or cuDNN missing or too old: see nvidia-smi); or device="cpu"')
+        if device == "cuda" and session is None:
+            raise DeviceError('device "cuda" did not start (driver, CUDA or cuDNN missing or too old: see nvidia-smi). Use device="cpu"')
         self.inputs = tuple(map(_port, self._session.get_inputs()))
         self.outputs = tuple(map(_port, self._session.get_outputs()))
         self.metadata = _metadata(self._session, path)
@@ -53,6 +53,18 @@ class OnnxRuntime:
             [port.name for port in OUTPUTS], {"waveform": waveform, "lengths": lengths}
         )
         return Outputs(logits=logits, frames=frames, embedding=embedding, frame_lengths=frame_lengths)
+
+
+def _cuda_session(ort: ModuleType, path: Path, options: Any, providers: list[str]) -> Any:
+    """A session that does run on CUDA, or None. Left alone, onnxruntime says on stdout what it could not load, and goes on with the CPU."""
+    with redirect_stdout(io.StringIO()):
+        if hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()  # finds CUDA and cuDNN where pip put them (onnxruntime >= 1.21)
+        try:
+            session = ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+        except Exception:  # a bad file fails on the CPU too, with its reason
+            return None
+    return session if CUDA in session.get_providers() else None
 
 
 def import_onnxruntime() -> ModuleType:

@@ -1,0 +1,457 @@
+"""The audio contract: what is taken, what it becomes, and what each error says."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from emoser.audio import is_silent, load_audio
+from emoser.audio import tone as golden_tone
+from emoser.errors import AudioDecodeError, AudioTooShort, AudioValueError, MissingExtra, UsageError
+
+RATE = 16_000
+
+
+def sine(seconds: float = 1.0, rate: int = RATE, hertz: float = 220.0, level: float = 0.5) -> np.ndarray:
+    return (level * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def encoded(samples: np.ndarray, rate: int = RATE, format: str = "WAV", subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=format, subtype=subtype)
+    return file.getvalue()
+
+
+def hertz_of(waveform: np.ndarray) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(waveform * np.hanning(len(waveform))))) * RATE / len(waveform))
+
+
+def test_the_golden_tone_is_that_of_the_contract(tone: np.ndarray) -> None:
+    np.testing.assert_array_equal(golden_tone(), tone)
+
+
+# What is taken
+
+
+def test_a_path_as_text_or_path(wav) -> None:
+    path = wav("a.wav", sine())
+    for given in (str(path), path):
+        (clip,) = load_audio(given)
+        assert clip.waveform.dtype == np.float32 and clip.waveform.shape == (RATE,)
+        assert (clip.file, clip.channel, clip.duration, clip.warnings) == (str(path), None, 1.0, ())
+        assert (clip.sample_rate, clip.source_rate, clip.source_channels) == (RATE, RATE, 1)
+        np.testing.assert_allclose(clip.waveform, sine(), atol=1 / 32768)
+
+
+def test_bytes_and_file_objects(wav) -> None:
+    path = wav("a.wav", sine())
+    data = path.read_bytes()
+    for given in (data, bytearray(data), memoryview(data), io.BytesIO(data)):
+        (clip,) = load_audio(given)
+        assert clip.file is None and clip.waveform.shape == (RATE,)
+    with path.open("rb") as file:
+        assert load_audio(file)[0].file == str(path)
+
+
+def test_a_file_object_at_its_end_says_to_rewind() -> None:
+    file = io.BytesIO(encoded(sine()))
+    file.read()
+    with pytest.raises(AudioDecodeError, match=r"seek\(0\)"):
+        load_audio(file)
+
+
+def test_a_text_file_object(wav) -> None:
+    with pytest.raises(AudioValueError, match='"rb"'):
+        load_audio(io.StringIO("audio"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    source = tmp_path / "a.wav"
+    source.write_bytes(encoded(sine()))
+    with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'wb').write(open({str(source)!r}, 'rb').read())"]):
+        assert load_audio(pipe)[0].waveform.shape == (RATE,)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "middle"),
+    [
+        ("int8", 2**7, 0),
+        ("int16", 2**15, 0),
+        ("int32", 2**31, 0),
+        ("uint8", 2**7, 2**7),
+        ("uint16", 2**15, 2**15),
+        ("uint32", 2**31, 2**31),
+    ],
+)
+def test_integer_pcm_is_scaled(dtype: str, scale: int, middle: int) -> None:
+    samples = (np.round(sine().astype(np.float64) * (scale - 1)) + middle).astype(dtype)
+    (clip,) = load_audio(samples)
+    np.testing.assert_allclose(clip.waveform, sine(), atol=2 / min(scale, 2**20))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", ">f4"])
+def test_floats_of_any_width(dtype: str) -> None:
+    (clip,) = load_audio(sine().astype(dtype))
+    np.testing.assert_allclose(clip.waveform, sine(), atol=1e-3)
+
+
+@pytest.mark.parametrize("samples", [np.zeros(RATE, np.int64), np.zeros(RATE, complex), np.zeros(RATE, bool), np.array(["a"] * RATE)])
+def test_types_that_are_no_audio(samples: np.ndarray) -> None:
+    with pytest.raises(AudioValueError, match=f"{samples.dtype}"):
+        load_audio(samples)
+
+
+def test_torch_tensors_of_every_kind() -> None:
+    torch = pytest.importorskip("torch")
+    tensor = torch.from_numpy(sine())
+    for given in (tensor, tensor.clone().requires_grad_(), tensor.to(torch.bfloat16), tensor.half(), (tensor * 32767).to(torch.int16)):
+        np.testing.assert_allclose(load_audio(given)[0].waveform, sine(), atol=5e-3)
+    assert load_audio((tensor[None].requires_grad_(), 8000))[0].duration == 2.0
+
+
+def test_pairs_carry_their_rate() -> None:
+    samples = sine(rate=8000)
+    for given, rate in (((samples, 8000), None), (samples, 8000), ((samples, np.int64(8000)), None), ((samples, 8000.0), 8000)):
+        (clip,) = load_audio(given, sample_rate=rate)
+        assert clip.duration == 1.0 and clip.source_rate == 8000 and len(clip.waveform) == RATE
+        assert hertz_of(clip.waveform) == pytest.approx(220, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("given", "rate", "says"),
+    [
+        ((8000, sine()), None, "other way round"),
+        ((sine(), sine()), None, "pair"),
+        ((sine(), 8000, 1), None, "3 values"),
+        ((sine(), 8000), 16000, "leave one out"),
+        ((sine(), 16), None, "sampling rate is 16"),
+        ((sine(), 44100.5), None, "whole number"),
+        ((sine(), True), None, "True"),
+        (sine(), "16000", "'16000'"),
+        (("a.wav", 8000), None, "give it alone"),
+        ([0.1, 0.2], None, "list of inputs"),
+        (0.1, None, "float is no audio"),
+        (np.float32(0.1), None, "float32 is no audio"),
+        (None, None, "NoneType is no audio"),
+        ((x for x in "ab"), None, "stream"),
+    ],
+)
+def test_what_is_no_input(given: object, rate: object, says: str) -> None:
+    with pytest.raises(AudioValueError, match=says):
+        load_audio(given, sample_rate=rate)
+
+
+def test_an_array_that_refuses_to_become_one() -> None:
+    class Refuses:
+        def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+            raise TypeError("implicit conversion is not allowed")
+
+    with pytest.raises(AudioValueError, match="implicit conversion"):
+        load_audio(Refuses())
+
+
+# Shapes and channels
+
+
+def test_channels_first_and_last_are_the_same() -> None:
+    stereo = np.stack([sine(hertz=200), sine(hertz=3000)])
+    for given in (stereo, stereo.T, np.asfortranarray(stereo), (stereo.T, RATE)):
+        (mixed,) = load_audio(given)
+        np.testing.assert_allclose(mixed.waveform, stereo.mean(axis=0), atol=1e-6)
+        left, right = load_audio(given, channel="each")
+        assert (left.channel, right.channel, left.source_channels) == (0, 1, 2)
+        np.testing.assert_array_equal(right.waveform, stereo[1])
+        (one,) = load_audio(given, channel=1)
+        assert one.channel == 1
+        np.testing.assert_array_equal(one.waveform, stereo[1])
+    assert load_audio(sine(), channel="each")[0].channel == 0
+
+
+@pytest.mark.parametrize("shape", [(16000, 16000), (9, 16000), (4, 4), (1, 1, 16000), (), (3,) * 4])
+def test_ambiguous_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(AudioValueError, match=r"array of shape|no audio"):
+        load_audio(np.zeros(shape, np.float32))
+
+
+def test_a_channel_that_is_not_there(wav) -> None:
+    with pytest.raises(AudioValueError, match=r"a\.wav has 1 channel, counted from 0; there is no channel 1"):
+        load_audio(wav("a.wav"), channel=1)
+
+
+@pytest.mark.parametrize("channel", ["left", -1, True, 0.0, None])
+def test_a_channel_that_cannot_be(channel: object) -> None:
+    with pytest.raises(UsageError, match="allowed"):
+        load_audio(sine(), channel=channel)
+
+
+def test_files_may_have_more_channels_than_arrays(wav) -> None:
+    clips = load_audio(wav("many.wav", np.stack([sine(level=0.05 * k) for k in range(12)], axis=1)), channel="each")
+    assert [clip.channel for clip in clips] == list(range(12))
+    assert np.abs(clips[11].waveform).max() == pytest.approx(0.55, abs=1e-3)
+
+
+# Values
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_nan_and_infinity_say_where(bad: float) -> None:
+    samples = sine().astype(np.float64)
+    samples[8000] = bad
+    with pytest.raises(AudioValueError, match=r"0\.500 s \(sample 8000\)"):
+        load_audio(samples)
+
+
+def test_nan_in_a_file_names_the_file(wav) -> None:
+    samples = np.tile(sine(), 20)
+    samples[300_000] = np.nan
+    with pytest.raises(AudioValueError, match=r"nan\.wav.*sample 300000"):
+        load_audio(wav("nan.wav", samples, subtype="FLOAT"))
+
+
+def test_beyond_full_scale_warns_and_leaves_samples(wav) -> None:
+    loud = sine(level=1.5)
+    for given in (loud, wav("loud.wav", loud, subtype="FLOAT")):
+        (clip,) = load_audio(given)
+        assert clip.warnings == ("clipped_range",)
+        np.testing.assert_array_equal(clip.waveform, loud)
+
+
+def test_an_encoders_overshoot_is_no_warning(wav) -> None:
+    square = np.sign(sine(level=1.0)) * np.float32(0.999)
+    (clip,) = load_audio(wav("square.mp3", square))
+    assert np.abs(clip.waveform).max() > 1.0 and clip.warnings == ()
+
+
+def test_silence_is_told() -> None:
+    assert is_silent(np.zeros(1600, np.float32)) and is_silent(np.full(1600, 5e-5, np.float32))
+    assert not is_silent(sine(level=0.001))
+
+
+def test_less_than_100_ms(wav) -> None:
+    with pytest.raises(AudioTooShort, match=r"short\.wav is 99 ms long"):
+        load_audio(wav("short.wav", sine(0.099)))
+    with pytest.raises(AudioTooShort, match="0 samples"):
+        load_audio(np.zeros(0, np.float32))
+    with pytest.raises(AudioTooShort, match="0 samples"):
+        load_audio(wav("none.wav", np.zeros(0, np.float32)))
+    assert len(load_audio(sine(0.1))[0].waveform) == 1600
+    for rate in (8000, 11025, 22050, 44100):
+        assert load_audio((sine(0.1001, rate), rate))[0].duration >= 0.1
+
+
+# Formats and rates
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.opus", "a.mp3", "a.aiff", "a.caf", "a.au", "ä ü/日本.wav"])
+def test_what_soundfile_reads(wav, name: str) -> None:
+    path = wav(name, sine(rate=48000), 48000)
+    (clip,) = load_audio(path)
+    assert clip.duration == pytest.approx(1.0, abs=0.06)
+    assert hertz_of(clip.waveform) == pytest.approx(220, abs=2)
+    assert load_audio(path.read_bytes())[0].duration == clip.duration
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM"])
+def test_every_width_of_wav(wav, subtype: str) -> None:
+    (clip,) = load_audio(wav("a.wav", sine(), subtype=subtype))
+    np.testing.assert_allclose(clip.waveform[100:RATE], sine()[100:], atol=0.03)  # ADPCM needs some samples to find its step
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100, 48000, 96000, 192_000])
+def test_every_rate_gives_the_same_sine(wav, rate: int) -> None:
+    (clip,) = load_audio(wav("a.wav", sine(2.0, rate), rate, "FLOAT"))
+    assert clip.duration == 2.0 and abs(len(clip.waveform) - 2 * RATE) <= 1
+    middle = slice(2000, -2000)
+    np.testing.assert_allclose(clip.waveform[middle], sine(2.0)[: len(clip.waveform)][middle], atol=2e-3)
+
+
+def test_blocks_and_whole_are_resampled_alike(wav) -> None:
+    long = np.stack([sine(15, 44100), sine(15, 44100, 3000)], axis=1)  # more than two blocks
+    from_file = load_audio(wav("long.wav", long, 44100, "FLOAT"), channel="each")
+    from_array = load_audio((long, 44100), channel="each")
+    for a, b in zip(from_file, from_array, strict=True):
+        np.testing.assert_allclose(a.waveform, b.waveform, atol=1e-6)
+
+
+def test_frequencies_above_8_khz_do_not_fold_back() -> None:
+    (clip,) = load_audio((sine(1.0, 48000, 12_000), 48000))
+    assert np.abs(clip.waveform[500:-500]).max() < 1e-3
+
+
+# Files that are not what they should be
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.aiff", "a.caf", "a.mp3", "a.ogg", "a.opus"])
+@pytest.mark.parametrize("keep", [0.6, 0.3, 0.02])
+def test_a_truncated_file_is_an_error(wav, name: str, keep: float) -> None:
+    path = wav(name, np.tile(sine(), 10))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(AudioDecodeError, match=rf"{name}.*(truncated|damaged)"):
+        load_audio(path)
+    with pytest.raises(AudioDecodeError, match=r"truncated|damaged"):
+        load_audio(path.read_bytes())
+
+
+def test_a_truncated_wav_says_how_much_can_be_read(wav) -> None:
+    path = wav("a.wav", np.tile(sine(), 3))
+    path.write_bytes(path.read_bytes()[: 44 + 2 * RATE])
+    with pytest.raises(AudioDecodeError, match=r"a\.wav \(WAV PCM_16\) is truncated: 1\.00 s of the 3\.00 s"):
+        load_audio(path)
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
+def test_a_wav_written_into_a_pipe_is_whole(size: int) -> None:
+    data = bytearray(encoded(sine()))
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", size)
+    assert load_audio(bytes(data))[0].duration == 1.0
+
+
+def test_a_wav_that_its_recorder_did_not_finish() -> None:
+    data = bytearray(encoded(sine()))
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", 0)
+    with pytest.raises(AudioDecodeError, match=r"32000 bytes follow.*ffmpeg"):
+        load_audio(bytes(data))
+
+
+def test_rf64_sizes(wav) -> None:
+    data = encoded(sine(), format="RF64")
+    assert load_audio(data)[0].duration == 1.0
+    with pytest.raises(AudioDecodeError, match=r"0\.\d+ s of the 1\.00 s"):
+        load_audio(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", r"is empty \(0 bytes\)"),
+        (b"Dear diary,\n" * 99, "is text, not audio: it starts with 'Dear diary"),
+        ("Größe".encode() * 199, "is text, not audio"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:", "git-lfs"),
+        (bytes(5000), "00 00 00 00|no audio"),
+        (np.random.default_rng(1).bytes(5000), "no audio|damaged"),
+        (b"RIFF", "text|no audio"),
+        (b"OggS" + bytes(100), "truncated|no audio|damaged"),
+    ],
+)
+def test_what_is_not_audio(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "odd.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioDecodeError, match=f"odd.wav.*({says})"):
+        load_audio(path)
+
+
+def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(AudioDecodeError, match=r"none\.wav: no such file"):
+        load_audio(tmp_path / "none.wav")
+    with pytest.raises(AudioDecodeError, match="is a directory"):
+        load_audio(tmp_path)
+    with pytest.raises(AudioDecodeError, match="download it first"):
+        load_audio("https://example.org/a.wav")
+    with pytest.raises(AudioDecodeError, match="cannot be read"):
+        load_audio("a\0.wav")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission(wav) -> None:
+    path = wav("secret.wav")
+    path.chmod(0)
+    with pytest.raises(AudioDecodeError, match="Permission denied"):
+        load_audio(path)
+
+
+def test_headerless_pcm_names_the_way(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(sine().tobytes())
+    with pytest.raises(AudioDecodeError, match="no audio"):
+        load_audio(path)
+
+
+# What only FFmpeg reads
+
+
+def media(path: Path, codec: str, samples: np.ndarray, rate: int = RATE, *, options: dict[str, str] | None = None) -> Path:
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=rate, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate = rate
+        resampler = av.AudioResampler(
+            format=stream.codec_context.format, layout="mono", rate=rate, frame_size=stream.codec_context.frame_size
+        )
+        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+            container.mux(stream.encode(part))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.aac", "aac"), ("a.webm", "libopus"), ("a.mkv", "aac")]
+)
+def test_media_through_pyav(tmp_path: Path, name: str, codec: str) -> None:
+    rate = 48000
+    path = media(tmp_path / name, codec, sine(2, rate), rate)
+    for given in (path, path.read_bytes()):
+        (clip,) = load_audio(given)
+        assert clip.duration == pytest.approx(2.0, abs=0.15) and clip.source_rate == rate
+        assert hertz_of(clip.waveform) == pytest.approx(220, abs=2)
+        assert np.abs(clip.waveform[4000:-4000]).max() == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["index at the end", "index in front"])
+def test_a_truncated_m4a(tmp_path: Path, options: dict[str, str]) -> None:
+    path = media(tmp_path / "a.m4a", "aac", sine(5), options=options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(AudioDecodeError, match=r"a\.m4a.*truncated"):
+        load_audio(path)
+
+
+def test_a_film_without_sound(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    path = tmp_path / "mute.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 16
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8))))
+        container.mux(stream.encode())
+    with pytest.raises(AudioDecodeError, match=r"mute\.mp4 \(.*mp4.*\) holds no audio"):
+        load_audio(path)
+
+
+def test_without_pyav_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    path = tmp_path / "a.m4a"
+    path.write_bytes(b"\0\0\0\x20ftypM4A \0\0\2\0" + bytes(100))
+    with pytest.raises(MissingExtra, match=r'a\.m4a is MP4 or M4A; reading it needs the extra "media": pip install "emoser\[media\]"'):
+        load_audio(path)
+    (tmp_path / "odd.bin").write_bytes(bytes(range(256)))
+    with pytest.raises(AudioDecodeError, match=r"odd\.bin is no audio that soundfile reads.*00 01 02.*emoser\[media\]"):
+        load_audio(tmp_path / "odd.bin")
+
+
+# Clips
+
+
+def test_a_clip_passes_through() -> None:
+    (clip,) = load_audio(sine())
+    assert load_audio(clip) == [clip]
+    with pytest.raises(AudioValueError, match="8000 Hz is needed"):
+        load_audio(clip, target_rate=8000)
+
+
+def test_another_target_rate() -> None:
+    (clip,) = load_audio(sine(), target_rate=8000)
+    assert clip.sample_rate == 8000 and len(clip.waveform) == 8000
