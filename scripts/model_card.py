@@ -1,0 +1,110 @@
+"""Writes docs/cards/<name>.md for every checkpoint, from checkpoints.yaml and the benchmarks' result files.
+
+python scripts/model_card.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.accuracy import table  # noqa: E402
+from emoser.checkpoints import Checkpoint, list_checkpoints  # noqa: E402
+
+CARDS = ROOT / "docs" / "cards"
+REGISTRY = ROOT / "checkpoints.yaml"
+RESULTS = "../../benchmarks/accuracy/results"
+
+USE = """\
+## Use
+
+Speech of one person, one emotion a clip. Trained mostly on acted speech of adults; spontaneous speech, children, other languages and
+pathological voices are not tested. The label names how a voice sounds, not what the speaker feels. Not meant to decide anything about a
+person. In the European Union, Regulation (EU) 2024/1689, Article 5(1)(f), prohibits inferring the emotions of natural persons in the
+workplace and in education institutions, except for medical or safety reasons; most other uses are high-risk (Annex III, point 1(c)),
+and the people exposed must be informed (Article 50(3)).
+"""
+
+
+def facts(entry: Checkpoint) -> str:
+    rows = [
+        ["system", f"{entry.system.name}: {entry.system.paper} ({entry.system.year}), <{entry.system.link}>"],
+        ["labels", ", ".join(entry.labels)],
+        ["languages of training", ", ".join(entry.languages)],
+        ["encoder", entry.encoder],
+        ["parameters", f"{entry.parameters:,}"],
+        ["input", f"{entry.sample_rate} Hz mono, windows up to {entry.longest_window:g} s; a frame every {1000 * entry.frame_hop:g} ms"],
+        ["temperature", f"{entry.temperature:g}, fitted on {entry.temperature_fitted_on}"],
+        ["licence", entry.license + ("" if entry.commercial_use else "; no commercial use")],
+        ["recipe", f"`{entry.recipe}`"],
+        ["revision", entry.revision],
+    ]
+    files = [[f"`{part.path}`", part.format, part.precision, f"{part.size:,}", f"`{part.sha256}`"] for part in entry.parts]
+    return (
+        f"# {entry.name}\n\n{entry.summary}\n\n{table.markdown(['', ''], rows, numbers=False)}\n\n"
+        f"{table.markdown(['file', 'format', 'precision', 'bytes', 'sha256'], files, numbers=False)}\n"
+    )
+
+
+def training(entry: Checkpoint) -> str:
+    rows = [[corpus.corpus, corpus.license] for corpus in entry.trained_on]
+    return f"## Trained on\n\n{table.markdown(['corpus', 'licence'], rows, numbers=False)}\n"
+
+
+def figures(entry: Checkpoint) -> str:
+    """The tables of the result files that this checkpoint has; a card without a result file says so by having no table."""
+    parts = []
+    if record := table.read(entry.name):
+        note = "" if record["system"]["sha256"] in {part.sha256 for part in entry.parts} else " (of an earlier file of this checkpoint)"
+        bins = record["calibration"]["pooled"]["bins"]
+        parts.append(
+            f"## Accuracy{note}\n\nTest speakers, who took no part in training; percent, 95 % interval over speakers.\n\n"
+            f"{table.of_corpora(record['scores'])}\n\nMinus the baselines, UAR in points:\n\n{table.differences(record)}\n\n"
+            f"## Calibration\n\nExpected calibration error in points, {bins} bins:\n\n{table.calibration(record)}\n\n"
+            f"![Reliability diagram]({RESULTS}/{entry.name}-reliability.png)\n"
+        )
+    if record := table.read(f"{entry.name}-unseen"):
+        parts.append(
+            "## Unseen corpora\n\nThe same recipe trained without the corpus named, tested on all of it.\n\n"
+            f"{table.of_corpora(record['scores'])}\n\nMinus the baselines, UAR in points:\n\n{table.differences(record)}\n"
+        )
+    if record := table.read(f"{entry.name}-robustness"):
+        rows = [
+            [
+                condition["name"],
+                condition["how"],
+                table.with_interval(condition["scores"]["mean_of_corpora"]),
+                table.percent(condition["same_label"]),
+            ]
+            for condition in record["conditions"]
+        ]
+        parts.append(f"## Robustness\n\n{table.markdown(['condition', 'what was done', 'mean UAR', 'same label (%)'], rows)}\n")
+    return "\n".join(parts)
+
+
+def card(entry: Checkpoint) -> str:
+    return "\n".join(part for part in (facts(entry), training(entry), figures(entry), USE) if part)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a card is not up to date")
+    made = {CARDS / f"{entry.name}.md": card(entry) for entry in list_checkpoints(REGISTRY)}
+    if parser.parse_args().check:
+        current = {path: path.read_text(encoding="utf-8") for path in CARDS.glob("*.md")}
+        return int(current != made)
+    CARDS.mkdir(parents=True, exist_ok=True)
+    for path in CARDS.glob("*.md"):
+        if path not in made:
+            path.unlink()
+    for path, text in made.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
