@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytest
 import soundfile
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "examples" / "clip.wav"
+
+needs_checkpoint = pytest.mark.skipif(not (ROOT / "checkpoints" / "onnx" / "shiftcnn.onnx").is_file(), reason="no checkpoint in this tree")
 
 
 def script(path: Path) -> ModuleType:
@@ -35,3 +39,18 @@ def test_the_clip_is_plain_and_short() -> None:
     info = soundfile.info(CLIP)
     assert (info.channels, info.samplerate, info.subtype) == (1, 16_000, "PCM_16")
     assert 2.0 <= info.duration <= 3.0
+
+
+@needs_checkpoint
+def test_the_code_of_the_readme_runs_and_both_ways_agree(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("EMOSER_REGISTRY", raising=False)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    ours, plain = ({}, {})
+    for block, names in zip(blocks, (ours, plain), strict=True):
+        exec(compile(block, "README.md", "exec"), names)
+    assert "import emoser" not in blocks[1]
+    assert len([line for line in blocks[1].splitlines() if line and not line.startswith("import")]) <= 10
+    assert list(plain["scores"]) == list(ours["result"].scores)
+    assert [*plain["scores"].values()] == pytest.approx([*ours["result"].scores.values()], abs=1e-3)
+    assert capsys.readouterr().out.startswith(ours["result"].label)
