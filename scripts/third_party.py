@@ -18,6 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "third-party.md"
 BEGIN, END = "<!-- dependencies: begin -->", "<!-- dependencies: end -->"
+# where the metadata contradict themselves, what the package's own licence file says
+CORRECTED = {"opensmile": "audEERING Research License (so its LICENSE; a classifier says MIT)"}
 HEAD = "| package | licence by its metadata | needed for |\n| --- | --- | --- |"
 
 
@@ -41,6 +43,8 @@ def licence(package: str) -> str | None:
         found = metadata(package)
     except PackageNotFoundError:
         return None
+    if package in CORRECTED:
+        return CORRECTED[package]
     if expression := found.get("License-Expression"):
         return str(expression)
     classifiers = [line.rsplit(" :: ", 1)[1] for line in found.get_all("Classifier") or [] if line.startswith("License ::")]
