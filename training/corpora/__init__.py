@@ -8,6 +8,7 @@
 from training.corpora.defaults import default_split
 from training.corpora.labels import EMOTIONS, CorpusError
 from training.corpora.manifest import Manifest, Utterance
+from training.corpora.measure import measured
 from training.corpora.registry import CORPORA, Corpus, load
 from training.corpora.report import describe, main
 from training.corpora.splits import (
@@ -40,6 +41,7 @@ __all__ = [
     "leave_one_speaker_out",
     "load",
     "main",
+    "measured",
     "session_folds",
     "speaker_groups",
 ]

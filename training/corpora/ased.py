@@ -1,4 +1,4 @@
-"""ASED, the Amharic speech emotion dataset: Retta et al., doi 10.1145/3529759, https://github.com/wgwangang/ASED_V1.
+"""ASED, the Amharic speech emotion dataset: Retta et al., doi 10.1145/3529759, https://github.com/Ethio2021/ASED_V1.
 
 Licence: no text; the paper says "freely available for download". Layout: files a5-07-02-02-63.wav = emotion, sentence, repetition,
 gender (01 f, 02 m), speaker, in one folder for each emotion. 65 speakers (25 f, 40 m), 2474 clips. One file has a capital emotion code.

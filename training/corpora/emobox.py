@@ -40,13 +40,14 @@ def read(folder: str | Path, downloads: str | Path, *, part: str | None = None) 
     rows: Rows | None = None
     for key, entry in entries(list_file(folder, part)):
         rows = rows or Rows(entry["dataset"], Path(downloads), words)
+        label, lower = entry["emo"], entry["emo"].lower()
         rows.add(
             Utterance(
                 corpus=entry["dataset"],
                 path=entry["wav"].removeprefix("downloads/"),
                 speaker=speakers.get(key, ""),
-                emotion=words[entry["emo"]],
-                label=entry["emo"],
+                emotion=words[lower if label not in words.words and lower in words.words else label],
+                label=label,
                 start=entry.get("start_time"),
                 end=entry.get("end_time"),
                 channel=int(entry.get("channel", 1)) - 1,
@@ -77,7 +78,7 @@ def entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def label_map(folder: Path) -> LabelMap:
-    """Own label -> one of the eight words. A label that the file spells in another case (EMO-DB's Neutral) counts as listed."""
+    """Own label -> one of the eight words, under its own spelling and in lower case (EMO-DB's map says Neutral, its lists neutral)."""
     for name in ("label_map.json", "label_dict.json"):
         if (folder / name).is_file():
             listed = json.loads((folder / name).read_text(encoding="utf-8"))

@@ -45,7 +45,7 @@ CORPORA: dict[str, Corpus] = {
     "nemo": Corpus(nemo.read, "https://github.com/amu-cai/nEMO", "CC BY-NC-SA 4.0", ("pl",), 9, ("nEMO",)),
     "ased": Corpus(
         ased.read,
-        "https://github.com/wgwangang/ASED_V1",
+        "https://github.com/Ethio2021/ASED_V1",
         "unclear: no licence text; the paper says freely available",
         ("am",),
         65,

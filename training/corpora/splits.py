@@ -168,8 +168,7 @@ class SpeakerTable:
         for item in items:
             if item.speaker:
                 table[rows[item.voice], columns[str(getattr(item, column) or "")]] += 1
-        used: NDArray[np.bool_] = table.any(axis=0)
-        return table[:, used]
+        return table[:, np.flatnonzero(table.sum(axis=0))]
 
     def best_order(self, sizes: list[int], seed: int, whole_labels: bool = False) -> NDArray[np.int64]:
         """The order of speakers, out of DRAWS, of which parts of these sizes from the front are the most alike."""
@@ -178,13 +177,18 @@ class SpeakerTable:
         for part in np.split(orders, np.cumsum(sizes), axis=1)[: len(sizes)]:
             if part.shape[1]:
                 cost += self.cost(part, whole_labels)
-        return orders[int(cost.round(9).argmin())]  # rounded: ties must not be decided by the last bit of a machine's sums
+        best: NDArray[np.int64] = orders[
+            int(cost.round(9).argmin())
+        ]  # rounded: ties must not be decided by the last bit of a machine's sums
+        return best
 
     def cost(self, part: NDArray[np.int64], whole_labels: bool) -> NDArray[np.float64]:
         """(draws,) for parts (draws, speakers): differences to the whole in labels, gender, and clips a speaker, all relative."""
-        cost = np.abs(self.clips[part].mean(axis=1) / self.clips.mean() - 1)
+        cost: NDArray[np.float64] = np.abs(self.clips[part].mean(axis=1) / self.clips.mean() - 1)
         for table in (self.labels, self.genders):
             sums = table[part].sum(axis=1)
             shares = sums / np.maximum(sums.sum(axis=1, keepdims=True), 1)
             cost += np.abs(shares - table.sum(axis=0) / max(table.sum(), 1)).sum(axis=1)
-        return cost + (1 - self.variety[part].mean(axis=1)) if whole_labels else cost
+        if whole_labels:
+            cost += 1 - self.variety[part].mean(axis=1)
+        return cost
