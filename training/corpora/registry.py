@@ -106,7 +106,13 @@ def corpus(name: str) -> Corpus:
 
 
 def load(name: str, corpora: str | Path | None = None, folder: str | Path | None = None) -> Manifest:
-    """The manifest of a corpus, from its folder under the corpora root (see `training.paths`), or from `folder` itself."""
+    """The manifest of a corpus, from its folder under the corpora root (see `training.paths`), or from `folder` itself.
+
+    A name that ends in .csv is a manifest on disk: so data of one's own, brought into that form once (`listing`, `kaldi`, `emobox`), stand
+    in a recipe beside the corpora.
+    """
+    if name.endswith(".csv"):
+        return Manifest.from_csv(name, folder)
     entry = corpus(name)
     place = Path(folder) if folder is not None else paths.corpus(name, entry.source, entry.licence, corpora, entry.folders)
     reader = None if packed.is_packed(place) else entry.reader

@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from training.corpora import CorpusError, Manifest, Utterance, measured
+from training.corpora import CorpusError, Manifest, Utterance, load, measured
 from training.corpora.labels import LabelMap
 
 FULL = Utterance(
@@ -35,6 +35,7 @@ def test_csv_round_trip_loses_nothing(tmp_path):
     manifest = Manifest((FULL, BARE), tmp_path)
     manifest.to_csv(tmp_path / "m.csv")
     assert Manifest.from_csv(tmp_path / "m.csv") == manifest
+    assert load(str(tmp_path / "m.csv")) == manifest
     assert Manifest.from_csv(tmp_path / "m.csv", root="elsewhere").file(BARE).as_posix() == "elsewhere/b.wav"
     header = (tmp_path / "m.csv").read_bytes().split(b"\n")[0].decode()
     assert header.split(",") == [field.name for field in dataclasses.fields(Utterance)]
