@@ -13,9 +13,10 @@ from emoser.results import Failure
 
 STDIN = "-"
 # What counts as audio inside a folder or behind a pattern. A file named by itself is tried whatever it is called.
-SUFFIXES = frozenset(
-    ".wav .wave .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .caf .w64 .rf64 .m4a .mp4 .m4v .mov .mkv .webm .aac .wma .3gp .amr".split()
-)
+SUFFIXES = frozenset((
+    ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+    ".m4a", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".aac", ".wma", ".3gp", ".amr",
+))  # fmt: skip
 
 
 def expand(arguments: tuple[str, ...]) -> tuple[list[str], list[Failure]]:
@@ -76,9 +77,10 @@ def _walk(folder: str) -> Iterator[str | Failure]:
                 any_found = True
                 yield os.path.join(parent, name)  # noqa: PTH118  pathlib would turn ./a into a
     for error in unreadable:
-        yield Failure(AudioError(f"cannot read this folder: {error.strerror}"), os.fsdecode(error.filename))
+        name = os.fsdecode(error.filename)
+        yield Failure(AudioError(f"{name}: cannot read this folder: {error.strerror}"), name)
     if not any_found and not unreadable:
-        yield Failure(AudioError(f"no audio in this folder or below; looked for {', '.join(sorted(SUFFIXES))}"), folder)
+        yield Failure(AudioError(f"{folder}: no audio in this folder or below; audio ends in {', '.join(sorted(SUFFIXES))}"), folder)
 
 
 def _matching(pattern: str) -> Iterator[str | Failure]:
@@ -87,7 +89,7 @@ def _matching(pattern: str) -> Iterator[str | Failure]:
     for folder in (match for match in matches if Path(match).is_dir() and not pattern.endswith("**")):
         kept.extend(path for path in _walk(folder) if isinstance(path, str))
     if not kept:
-        yield Failure(AudioError("no audio file matches this pattern" if matches else "nothing matches this pattern"), pattern)
+        yield Failure(AudioError(f"{pattern}: {'no audio file' if matches else 'nothing'} matches this pattern"), pattern)
     yield from sorted(set(kept))
 
 

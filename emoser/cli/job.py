@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from emoser.cli import INTERRUPTED, fail
+from emoser.cli import INTERRUPTED, fail, silence_stdout
 from emoser.cli.inputs import STDIN, expand
 from emoser.cli.options import Settings
 from emoser.cli.output import Output
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from emoser.models.utterance import UtteranceModel
     from emoser.quality import Quality
 
-    Result = Prediction | Embedding | Quality | Failure
+    Result: TypeAlias = Prediction | Embedding | Quality | Failure
 
-Source = str | bytes  # a path, or the bytes of standard input
-Stream = Callable[[Iterable[Source]], "Generator[Result, None, None]"]
-T = TypeVar("T")
+Source: TypeAlias = str | bytes  # a path, or the bytes of standard input
+Stream: TypeAlias = Callable[[Iterable[Source]], "Generator[Result, None, None]"]
 
 
 def open_model(settings: Settings) -> UtteranceModel:
@@ -83,8 +82,6 @@ def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Str
     except KeyboardInterrupt:
         return fail(f"interrupted; {tally.inputs} of {tally.total} inputs are done and written{_how_to_go_on(output)}", INTERRUPTED)
     except BrokenPipeError:
-        from emoser.cli import silence_stdout
-
         silence_stdout()
         return tally.exit_code
     if tally.failures:

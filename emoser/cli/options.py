@@ -35,76 +35,79 @@ class Settings:
     verbose: bool = False
 
 
-class ChannelType(click.ParamType):
-    name = "channel"
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        return "mix|each|N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Channel:
-        if value in ("mix", "each"):
-            return value  # type: ignore[no-any-return]
-        try:
-            number = int(value)
-        except ValueError:
-            number = -1
-        if number < 0:
-            self.fail(f"{value!r} is not a channel: mix (all of them), each (one result a channel), or a number from 0.", param, ctx)
-        return number
+def parse_channel(ctx: click.Context, param: click.Parameter, value: str) -> Channel:
+    if value == "mix":
+        return "mix"
+    if value == "each":
+        return "each"
+    if not value.isdecimal():
+        raise click.BadParameter(f"{value!r} is not mix (all of them), each (one result a channel), or a number from 0.")
+    return int(value)
 
 
-class LabelsType(click.ParamType):
-    name = "a,b,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        names = tuple(dict.fromkeys(part.strip().lower() for part in str(value).split(",") if part.strip()))
-        if len(names) < 2:
-            self.fail(f"{value!r}: name at least two labels, separated by commas, for instance --labels happy,sad.", param, ctx)
-        return names
+def parse_labels(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    names = tuple(dict.fromkeys(part.strip().lower() for part in value.split(",") if part.strip()))
+    if len(names) < 2:
+        raise click.BadParameter(f"{value!r}: name two labels or more, for instance --labels happy,sad.")
+    return names
 
 
 def model_options(command: Command) -> Command:
     """-m and where it runs."""
+    runtime = "What to compute with; torchscript needs the extra `torch`."
+    precision = "Which file of the checkpoint, where it has several."
+    offline = "Never touch the network; a checkpoint that is not here is an error."
     return _all(
         command,
-        click.option("-m", "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|PATH", help="A checkpoint of `emoser models`, a folder, or an .onnx file."),
+        click.option(
+            "-m",
+            "--model",
+            default=DEFAULT_MODEL,
+            show_default=True,
+            metavar="NAME|PATH",
+            help="A name of `emoser models`, a folder or a file.",
+        ),
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."),
-        click.option("--runtime", type=click.Choice(["onnx", "torchscript"]), default="onnx", show_default=True, help="What to compute with; torchscript needs the extra `torch`."),
-        click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="Which file of the checkpoint, where it has several."),
+        click.option("--runtime", type=click.Choice(["onnx", "torchscript"]), default="onnx", show_default=True, help=runtime),
+        click.option("--precision", type=click.Choice(["fp16", "int8", "fp32"]), help=precision),
         click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Processor threads.  [default: one a core]"),
-        click.option("--offline", is_flag=True, help="Never touch the network; a checkpoint that is not here is an error."),
-    )  # fmt: skip
+        click.option("--offline", is_flag=True, help=offline),
+    )
 
 
 def audio_options(command: Command) -> Command:
     """What of the audio is taken, and how much at once."""
+    channel = "Mix the channels, judge each, or take one (from 0)."
     return _all(
         command,
-        click.option("--channel", type=ChannelType(), default="mix", show_default=True, help="Mix the channels, judge each, or take one (from 0)."),
-        click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Recordings computed at once; results do not depend on it."),
-    )  # fmt: skip
+        click.option("--channel", metavar="mix|each|N", default="mix", show_default=True, callback=parse_channel, help=channel),
+        click.option(
+            "--batch-size", type=click.IntRange(min=1), metavar="N", help="Recordings computed at once; the results are the same."
+        ),
+    )
 
 
 def output_options(*formats: str) -> Callable[[Command], Command]:
     """-f and -o, -q and -v."""
+    output = "Write to a file. An interrupted .jsonl goes on where it stopped; other formats replace the file when all is done."
 
     def decorate(command: Command) -> Command:
         return _all(
             command,
-            click.option("-f", "--format", type=click.Choice(formats), help="[default: what the name after -o says; else table on a terminal, json in a pipe]"),
-            click.option("-o", "--output", metavar="FILE", help="Write to a file. An interrupted .jsonl goes on where it stopped; others are replaced when done."),
-            verbosity,
-        )  # fmt: skip
+            click.option(
+                "-f",
+                "--format",
+                type=click.Choice(formats),
+                help="[default: by the name after -o; else table on a terminal, json in a pipe]",
+            ),
+            click.option("-o", "--output", metavar="FILE", help=output),
+            click.option("-q", "--quiet", is_flag=True, help="Only results, and the error that ends the run."),
+            click.option("-v", "--verbose", is_flag=True, help="Say what is used and how long it took."),
+        )
 
     return decorate
-
-
-def verbosity(command: Command) -> Command:
-    return _all(
-        command,
-        click.option("-q", "--quiet", is_flag=True, help="Only results, and the error that ends the run."),
-        click.option("-v", "--verbose", is_flag=True, help="Say what is used and how long it took."),
-    )
 
 
 def inputs_argument(command: Command) -> Command:
@@ -113,7 +116,8 @@ def inputs_argument(command: Command) -> Command:
 
 def format_option(command: Command) -> Command:
     """-f for commands that print one thing."""
-    return click.option("-f", "--format", type=click.Choice(["table", "json"]), help="[default: table on a terminal, json in a pipe]")(command)
+    default = "[default: table on a terminal, json in a pipe]"
+    return click.option("-f", "--format", type=click.Choice(["table", "json"]), help=default)(command)
 
 
 def _all(command: Command, *decorators: Callable[[Command], Command]) -> Command:

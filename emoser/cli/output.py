@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -115,10 +116,8 @@ class Output:
 
     def _discard(self) -> None:
         if self._stream is not _stdout():
-            try:
+            with contextlib.suppress(OSError):  # the same full disk again; already being reported
                 self._stream.close()
-            except OSError:  # the same full disk again; already being reported
-                pass
         if self._part is not None:
             self._part.unlink(missing_ok=True)
 

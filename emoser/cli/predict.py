@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emoser.cli.options import LabelsType, Settings, audio_options, inputs_argument, model_options, output_options
+from emoser.cli.options import Settings, audio_options, inputs_argument, model_options, output_options, parse_labels
 
 if TYPE_CHECKING:
     from emoser.cli.job import Source
@@ -36,7 +36,9 @@ Exit codes: 0 all done, 1 some input failed (the others are written), 2 usage,
 @model_options
 @audio_options
 @click.option("--min-confidence", type=click.FloatRange(0, 1), metavar="X", help="Below this score, add the warning `low_confidence`.")
-@click.option("--labels", type=LabelsType(), help="Choose among these labels only; their scores are made to sum to 1.")
+@click.option(
+    "--labels", callback=parse_labels, metavar="A,B,...", help="Choose among these labels only; their scores are made to sum to 1."
+)
 @click.option("--scores", is_flag=True, help="In a table: the score of every label.")
 @output_options("table", "json", "jsonl", "csv")
 def predict(inputs: tuple[str, ...], min_confidence: float | None, labels: tuple[str, ...] | None, scores: bool, **shared: Any) -> int:
@@ -73,9 +75,7 @@ def choose_labels(wanted: tuple[str, ...], known: tuple[str, ...]) -> tuple[str,
     return tuple(label for label in known if label in wanted)
 
 
-def _among(
-    results: Iterable[Any], allowed: tuple[str, ...], min_confidence: float | None
-) -> Generator[Prediction | Failure, None, None]:
+def _among(results: Iterable[Any], allowed: tuple[str, ...], min_confidence: float | None) -> Generator[Prediction | Failure, None, None]:
     from emoser.results import Prediction
 
     for result in results:

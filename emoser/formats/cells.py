@@ -29,10 +29,9 @@ class Column(NamedTuple):
 
 def columns(header: Header) -> list[Column]:
     match header.kind:
-        case "predict" if header.scores:
-            return [Column("file"), Column("emotion"), *(Column(label, True) for label in header.labels), Column("length", True), Column("notes")]
         case "predict":
-            return [Column("file"), Column("emotion"), Column("score", True), Column("next"), Column("length", True), Column("notes")]
+            scores = [Column(label, True) for label in header.labels] if header.scores else [Column("score", True), Column("next")]
+            return [Column("file"), Column("emotion"), *scores, Column("length", True), Column("notes")]
         case "embed":
             return [Column("file"), Column("values", True), Column("norm", True), Column("length", True), Column("notes")]
         case "check":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from typing import Any, BinaryIO
 
@@ -24,9 +25,9 @@ class Csv(Writer):
         if header.kind == "predict":
             self._start(["file", "channel", "duration", "label", "confidence", *header.labels, "warnings", "error"])
         elif header.kind == "check":
-            from emoser.quality import MEASURES
+            from emoser.quality import Quality
 
-            self._start(["file", "channels", "duration", *MEASURES, "findings", "error"])
+            self._start([*(field.name for field in dataclasses.fields(Quality)), "error"])
 
     def write(self, record: Record) -> None:
         result = record.to_dict()

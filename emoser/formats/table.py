@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from rich.console import Console
 from rich.padding import Padding
@@ -50,7 +50,8 @@ class Table(Writer):
         result = record.to_dict()
         self._rows.append(cells.row(self.header, result))
         for finding in result.get("findings", ()):
-            self._findings.setdefault(finding["code"], _Group(finding["severity"], finding["advice"])).add(result["file"], finding["message"])
+            group = self._findings.setdefault(finding["code"], _Group(finding["severity"], finding["advice"]))
+            group.add(result["file"], finding["message"])
         if len(self._rows) >= PAGE:
             self._show()
 

@@ -1,0 +1,33 @@
+"""A checkpoint's entry as plain data, and what several commands print of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from emoser.checkpoints import Checkpoint, Description
+from emoser.formats.json import dumps
+from emoser.results import SCHEMA
+
+
+def to_dict(entry: Description) -> dict[str, Any]:
+    """All fields of the registry, and `installed`: whether a file of it lies beside the registry, so that no download is needed."""
+    result = asdict(entry)
+    folder = result.pop("folder", None)
+    if isinstance(entry, Checkpoint) and folder is not None:
+        result["installed"] = any((entry.folder / part.path).is_file() for part in entry.parts)
+    return result
+
+
+def print_json(content: dict[str, Any]) -> None:
+    click.echo(dumps({"schema": SCHEMA, **content}, indent=2))
+
+
+def size(count: int) -> str:
+    """
+    >>> size(5_400_000), size(912)
+    ('5.4 MB', '0.9 kB')
+    """
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"

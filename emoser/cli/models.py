@@ -1,0 +1,43 @@
+"""emoser models"""
+
+from __future__ import annotations
+
+import click
+
+from emoser.cli.options import format_option
+
+
+@click.command(
+    short_help="List the checkpoints.",
+    epilog="""\b
+Examples:
+  emoser models
+  emoser models --commercial
+  emoser models -f json
+
+UAR is the unweighted average recall, a share of one, with its 95 % interval; `emoser info NAME` says how it was measured, and more.
+""",
+)
+@click.option("--commercial", is_flag=True, help="Only those whose licence, and that of the data behind them, allows commercial use.")
+@format_option
+def models(commercial: bool, format: str | None) -> int:
+    """List the checkpoints that `-m` takes by name."""
+    from emoser.checkpoints import list_checkpoints
+    from emoser.cli.cards import print_json, size, to_dict
+    from emoser.cli.screen import grid, screen, wants_table
+
+    entries = [entry for entry in list_checkpoints() if entry.commercial_use or not commercial]
+    if not wants_table(format):
+        print_json({"checkpoints": [to_dict(entry) for entry in entries]})
+        return 0
+    if not entries:
+        click.echo("no checkpoint allows commercial use" if commercial else "the registry is empty", err=True)
+        return 0
+    table = grid("name", "UAR", "size", "licence", "commercial", "labels")
+    for entry in entries:
+        best = entry.metrics[0] if entry.metrics else None
+        uar = f"{best.uar:.2f} ({best.interval[0]:.2f}-{best.interval[1]:.2f})" if best else "-"
+        weight = size(min(part.size for part in entry.parts))
+        table.add_row(entry.name, uar, weight, entry.license, "yes" if entry.commercial_use else "no", " ".join(entry.labels))
+    screen().print(table)
+    return 0

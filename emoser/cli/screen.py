@@ -1,0 +1,36 @@
+"""What commands that print one thing need of the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+PIPE_WIDTH = 10_000  # nothing limits the width of a pipe or a file: let no cell be cut
+
+
+def wants_table(format: str | None) -> bool:
+    """What -f says, else whether standard output is a terminal."""
+    return format == "table" or (format is None and sys.stdout.isatty())
+
+
+def screen() -> Console:
+    """Standard output. What is printed is text as it stands: square brackets are no markup."""
+    from rich.console import Console
+
+    unlimited = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    return Console(width=PIPE_WIDTH if unlimited else None, highlight=False, markup=False)
+
+
+def grid(*titles: str) -> Table:
+    """A table without lines, in the manner of `ls`."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", show_header=any(titles))
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
