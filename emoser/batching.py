@@ -32,7 +32,7 @@ def load_ahead(
     *,
     size: Callable[[R], int],
     budget: int,
-    catch: type[Exception],
+    catch: tuple[type[Exception], ...],
     workers: int = WORKERS,
 ) -> Generator[Loaded[T, R], None, None]:
     """`load` of every source in input order, some sources ahead in threads.

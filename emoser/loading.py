@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from emoser.checkpoints import describe, resolve
 from emoser.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from emoser.models.utterance import UtteranceModel
 
 DEFAULT = "shiftcnn"
@@ -48,7 +53,16 @@ def load(
     checkpoint = found.checkpoint or describe(dict(opened.metadata), str(found.path))
     if opened.metadata and tuple(opened.metadata.get("labels", ())) != checkpoint.labels:
         raise CheckpointError(f"{found.path}: labels {opened.metadata.get('labels')} inside, {list(checkpoint.labels)} in the registry")
-    return UtteranceModel(checkpoint, opened, sha256=found.sha256, precision=found.part.precision if found.part else None)
+    precision = found.part.precision if found.part else None
+    return UtteranceModel(checkpoint, opened, sha256=found.sha256, precision=precision, activity=_activity(checkpoint.sample_rate))
+
+
+def _activity(sample_rate: int) -> Callable[[NDArray[np.float32]], float] | None:
+    """Share of speech, for the warning `no_speech`; None where TorchScript stands alone, without onnxruntime."""
+    from emoser.audio import SAMPLE_RATE
+    from emoser.diarization.activity import SpeechActivity
+
+    return SpeechActivity().speech_share if sample_rate == SAMPLE_RATE and find_spec("onnxruntime") else None
 
 
 def version() -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Real
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from emoser.audio import AudioInput, Channel, Clip, check_channel, is_silent, load_audio, source_name
 from emoser.batching import BATCH_SECONDS, GROUP_SECONDS, groups, load_ahead, plan_batches
 from emoser.checkpoints import Description
-from emoser.errors import CheckpointError, EmoserError, UsageError
+from emoser.errors import AudioError, CheckpointError, MissingExtra, UsageError
 from emoser.models.pooling import calibrated, equal_windows, padded, weighted_mean
 from emoser.results import Embedding, Failure, Prediction
 from emoser.runtimes import Runtime
@@ -26,7 +27,30 @@ Each = Literal["each"]
 Result = Prediction | Embedding
 Activity = Callable[[NDArray[np.float32]], float]
 
+BAD_INPUT = (AudioError, MissingExtra)  # becomes a Failure in its place; anything else is no fault of one input
+SILENCE, NEUTRAL = "silence", "neutral"
 LEAST_SPEECH = 0.1  # seconds: with less, the clip is warned about
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What a caller may choose, checked before any input is read."""
+
+    kind: Kind
+    sample_rate: int | None
+    channel: Channel
+    batch_size: int | None
+    min_confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        check_channel(self.channel)
+        size, least = self.batch_size, self.min_confidence
+        if self.kind not in ("predict", "embed"):
+            raise UsageError(f'kind is {self.kind!r}; allowed: "predict", "embed"')
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise UsageError(f"batch_size is {size!r}; a whole number from 1 is needed, or None")
+        if least is not None and not (isinstance(least, Real) and 0 <= least <= 1):
+            raise UsageError(f"min_confidence is {least!r}; a number from 0 to 1 is needed, or None")
 
 
 class UtteranceModel:
@@ -126,7 +150,7 @@ class UtteranceModel:
 
         Raises AudioError and its kinds, naming the input; for a list, the first input that fails. To go on past bad inputs: `stream`.
         """
-        return self._answer(x, "predict", sample_rate, channel, batch_size, min_confidence)
+        return self._answer(x, _Options("predict", sample_rate, channel, batch_size, min_confidence))
 
     __call__ = predict
 
@@ -151,7 +175,7 @@ class UtteranceModel:
         batch_size: int | None = None,
     ) -> Any:
         """An `Embedding`, the pooled hidden vector (dim,) before the classifier; lists, options and errors as in `predict`."""
-        return self._answer(x, "embed", sample_rate, channel, batch_size, None)
+        return self._answer(x, _Options("embed", sample_rate, channel, batch_size))
 
     def stream(
         self,
@@ -168,88 +192,82 @@ class UtteranceModel:
         Any number of inputs in bounded memory: they are decoded ahead in threads, and run in batches of like length. With channel="each" an
         input gives one result for each channel.
         """
-        _check_options(kind, channel, batch_size, min_confidence)
-        return _flat(self._answers(inputs, kind, sample_rate, channel, batch_size, min_confidence))
+        return _flat(self._answers(inputs, _Options(kind, sample_rate, channel, batch_size, min_confidence)))
 
-    def _answer(
-        self, x: Any, kind: Kind, sample_rate: int | None, channel: Channel, batch_size: int | None, min_confidence: float | None
-    ) -> Any:
-        _check_options(kind, channel, batch_size, min_confidence)
+    def _answer(self, x: Any, options: _Options) -> Any:
+        each = options.channel == "each"
         if not isinstance(x, list):
-            clips = self._load(x, sample_rate=sample_rate, channel=channel)
-            results = self._run([clips], kind, batch_size, min_confidence)[0]
-            return results if channel == "each" else results[0]
+            (results,) = self._run([self._load(x, options)], options)
+            return results if each else results[0]
         answers = []
-        for answer in self._answers(x, kind, sample_rate, channel, batch_size, min_confidence):
+        for answer in self._answers(x, options):
             if isinstance(answer, Failure):
                 raise answer.error
             answers.append(answer)
-        return answers if channel == "each" else [answer[0] for answer in answers]
+        return answers if each else [answer[0] for answer in answers]
 
-    def _answers(
-        self,
-        inputs: Iterable[AudioInput],
-        kind: Kind,
-        sample_rate: int | None,
-        channel: Channel,
-        batch_size: int | None,
-        min_confidence: float | None,
-    ) -> Generator[list[Result] | Failure, None, None]:
+    def _answers(self, inputs: Iterable[AudioInput], options: _Options) -> Generator[list[Result] | Failure, None, None]:
+        """One list of results, or a Failure, for each input."""
         budget = GROUP_SECONDS * self.checkpoint.sample_rate
-        load = partial(self._load, sample_rate=sample_rate, channel=channel)
-        with closing(load_ahead(load, inputs, size=_samples, budget=budget, catch=EmoserError)) as loaded:
+        with closing(load_ahead(partial(self._load, options=options), inputs, size=_samples, budget=budget, catch=BAD_INPUT)) as loaded:
             for group in groups(loaded, size=lambda item: _samples(item.result or []), budget=budget):
-                results = iter(self._run([item.result for item in group if item.result is not None], kind, batch_size, min_confidence))
+                results = iter(self._run([item.result for item in group if item.result is not None], options))
                 for item in group:
                     yield next(results) if item.error is None else Failure(item.error, source_name(item.source))
 
-    def _load(self, x: AudioInput, *, sample_rate: int | None, channel: Channel) -> list[Clip]:
-        clips = load_audio(x, sample_rate=sample_rate, target_rate=self.checkpoint.sample_rate, channel=channel)
+    def _load(self, x: AudioInput, options: _Options) -> list[Clip]:
+        clips = load_audio(x, sample_rate=options.sample_rate, target_rate=self.checkpoint.sample_rate, channel=options.channel)
         return [replace(clip, warnings=(*clip.warnings, *self._heard(clip))) for clip in clips]
 
     def _heard(self, clip: Clip) -> tuple[str, ...]:
         if is_silent(clip.waveform):
-            return ("silence",)
+            return (SILENCE,)
         if self._activity is not None and self._activity(clip.waveform) * clip.duration < LEAST_SPEECH:
             return ("no_speech",)
         return ()
 
-    def _run(self, inputs: Sequence[list[Clip]], kind: Kind, batch_size: int | None, min_confidence: float | None) -> list[list[Result]]:
+    def _run(self, inputs: Sequence[list[Clip]], options: _Options) -> list[list[Result]]:
         """The results of each input's clips."""
+        clips = [clip for each in inputs for clip in each if options.kind == "embed" or SILENCE not in clip.warnings]
+        pooled = iter(self._pooled(clips, options))
+
+        def result(clip: Clip) -> Result:
+            if options.kind == "embed":
+                vector, warnings = next(pooled)
+                return Embedding(vector.astype(np.float32), clip.duration, clip.file, clip.channel, clip.warnings + warnings)
+            logits, warnings = (np.zeros(len(self.labels)), ()) if SILENCE in clip.warnings else next(pooled)
+            return self._prediction(clip, logits, warnings, options.min_confidence)
+
+        return [[result(clip) for clip in each] for each in inputs]
+
+    def _pooled(self, clips: Sequence[Clip], options: _Options) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
+        """Each clip's logits or embedding, with the warning `windowed` where they are the mean over more than one window."""
         rate = self.checkpoint.sample_rate
-        clips = [clip for each in inputs for clip in each]
         longest = math.floor(self.checkpoint.longest_window * rate)
         windows = [(i, start, stop) for i, clip in enumerate(clips) for start, stop in equal_windows(len(clip.waveform), longest)]
-        rows: dict[int, NDArray[np.float32]] = {}
-        for batch in plan_batches([stop - start for _, start, stop in windows], batch_size=batch_size, budget=BATCH_SECONDS * rate):
-            waveform, lengths = padded([clips[i].waveform[start:stop] for i, start, stop in (windows[index] for index in batch)])
-            outputs = self._runtime.run(waveform, lengths)
-            found = outputs["logits"] if kind == "predict" else outputs["embedding"]
-            self._check(found, len(batch), kind)
-            rows.update(zip(batch, found, strict=True))
-        of_clip: list[list[int]] = [[] for _ in clips]
-        for index, (i, _, _) in enumerate(windows):
-            of_clip[i].append(index)
-        results = iter(
-            self._result(clip, [rows[i] for i in own], [windows[i][2] - windows[i][1] for i in own], kind, min_confidence)
-            for clip, own in zip(clips, of_clip, strict=True)
-        )
-        return [[next(results) for _ in each] for each in inputs]
+        lengths = [stop - start for _, start, stop in windows]
+        found: dict[int, NDArray[np.float32]] = {}
+        for batch in plan_batches(lengths, batch_size=options.batch_size, budget=BATCH_SECONDS * rate):
+            outputs = self._runtime.run(*padded([clips[i].waveform[start:stop] for i, start, stop in (windows[w] for w in batch)]))
+            rows = outputs["logits"] if options.kind == "predict" else outputs["embedding"]
+            self._check(rows, len(batch), options.kind)
+            found.update(zip(batch, rows, strict=True))
+        own: list[list[int]] = [[] for _ in clips]
+        for w, (i, _, _) in enumerate(windows):
+            own[i].append(w)
+        return [
+            (weighted_mean(np.stack([found[w] for w in ws]), np.array([lengths[w] for w in ws])), ("windowed",) if len(ws) > 1 else ())
+            for ws in own
+        ]
 
-    def _result(self, clip: Clip, rows: list[NDArray[np.float32]], lengths: list[int], kind: Kind, min_confidence: float | None) -> Result:
-        pooled = weighted_mean(np.stack(rows), np.array(lengths, np.float64))
-        warnings = (*clip.warnings, *(("windowed",) if len(rows) > 1 else ()))
-        if kind == "embed":
-            return Embedding(pooled.astype(np.float32), clip.duration, clip.file, clip.channel, warnings)
-        if "silence" in clip.warnings:
-            pooled = np.zeros_like(pooled)
-        scores = dict(zip(self.labels, map(float, calibrated(pooled, self.checkpoint.temperature)), strict=True))
+    def _prediction(self, clip: Clip, logits: NDArray[np.float64], warnings: tuple[str, ...], min_confidence: float | None) -> Prediction:
+        scores = dict(zip(self.labels, map(float, calibrated(logits, self.checkpoint.temperature)), strict=True))
         best = max(scores, key=scores.__getitem__)
-        if "silence" in clip.warnings and "neutral" in scores:
-            best = "neutral"  # all are equal: the least surprising word
+        if SILENCE in clip.warnings and NEUTRAL in scores:
+            best = NEUTRAL  # all scores are equal: the word that claims least
         if min_confidence is not None and scores[best] < min_confidence:
             warnings = (*warnings, "low_confidence")
-        return Prediction(best, scores[best], scores, clip.duration, clip.file, clip.channel, warnings)
+        return Prediction(best, scores[best], scores, clip.duration, clip.file, clip.channel, clip.warnings + warnings)
 
     def _check(self, found: NDArray[np.float32], batch: int, kind: Kind) -> None:
         if kind == "predict" and found.shape != (batch, len(self.labels)):
@@ -269,13 +287,3 @@ def _flat(answers: Generator[list[Result] | Failure, None, None]) -> Generator[R
 
 def _samples(clips: list[Clip]) -> int:
     return sum(len(clip.waveform) for clip in clips)
-
-
-def _check_options(kind: object, channel: object, batch_size: object, min_confidence: object) -> None:
-    check_channel(channel)
-    if kind not in ("predict", "embed"):
-        raise UsageError(f'kind is {kind!r}; allowed: "predict", "embed"')
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
-        raise UsageError(f"batch_size is {batch_size!r}; a whole number from 1 is needed, or None")
-    if min_confidence is not None and not (isinstance(min_confidence, int | float) and 0 <= min_confidence <= 1):
-        raise UsageError(f"min_confidence is {min_confidence!r}; a number from 0 to 1 is needed, or None")
