@@ -1,0 +1,152 @@
+"""Makes benchmarks/speed/README.md from results.json.
+
+python -m benchmarks.speed.table [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results.json"
+PAGE = HERE / "README.md"
+REFERENCE = "wav2vec2-base"
+
+Record = dict[str, Any]
+
+PAGE_FORM = """\
+# Speed
+
+Made from `results.json` by `python -m benchmarks.speed.table`; `python -m benchmarks.speed.run` measures.
+
+<!-- table: begin -->
+{table}
+
+{conditions}
+<!-- table: end -->
+
+"times real time" is seconds of audio in a second. The comparison is wav2vec 2.0 base (95 M parameters) with a linear classifier, the
+architecture behind most public emotion recognisers, with random weights, through transformers' `pipeline("audio-classification")` in
+PyTorch: the same clips, in memory, one by one, on as many threads. A first prediction is `emoser predict` on one clip, from the start of
+the process to its end, against a Python that only imports numpy, onnxruntime and soundfile; all files were read before (the system has them
+in memory, and emoser remembers the checkpoint's sha256). The folder is `emoser predict DIR` from start to end, decoding included. Memory
+is the largest that the process took (resident), libraries included.
+
+All systems took turns in every repeat; a ratio is the median over the repeats of both figures taken one after the other, the figures are
+medians of their own. Seconds depend on the machine and on what else it does, ratios much less; but where the load before the start was
+not near 0, do not trust what was measured on all cores at once.
+"""
+
+
+def middle(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def megabytes(size: float) -> str:
+    return f"{size / 2**20:.0f} MiB"
+
+
+def figure(value: float) -> str:
+    """Three digits that count.
+
+    >>> [figure(value) for value in (214.6, 21.04, 2.5, 0.01234)]
+    ['215', '21.0', '2.50', '0.0123']
+    """
+    digits = 0
+    while digits < 4 and abs(value) * 10**digits < 100:
+        digits += 1
+    return f"{value:.{digits}f}"
+
+
+def threads(number: int) -> str:
+    return f"{number} thread{'s' * (number > 1)}"
+
+
+def rows(record: Record) -> list[list[str]]:
+    start, systems = record["start"], record["inference"]["systems"].values()
+    seconds = {name: f"{figure(middle(values))} s" for name, values in start["seconds"].items()}
+    bare = "import numpy, onnxruntime, soundfile"
+    made = [
+        ["`emoser --help`", seconds["help"], f"{seconds['import click']} (`import click`)", f"{start['ratios']['help']:.1f} times as long"],
+        ["first prediction", seconds["predict"], f"{seconds[bare]} (`{bare}`)", f"{start['ratios']['predict']:.1f} times as long"],
+    ]
+    ours = [system for system in systems if system["system"] != REFERENCE]
+    several = len({system["system"] for system in ours}) > 1
+    theirs = {system["threads"]: system for system in systems if system["system"] == REFERENCE}
+    for system in ours:
+        other = theirs[system["threads"]]
+        which = f"{system['system']}, " * several + threads(system["threads"])
+        made.append(
+            [
+                f"times real time, {which}",
+                figure(middle(system["speed"])),
+                f"{figure(middle(other['speed']))} ({REFERENCE})",
+                f"**{figure(system['ratios']['speed'])} times as fast**",
+            ]
+        )
+    for system in (system for system in ours if system["threads"] == 1):
+        other = theirs[1]
+        which = f", {system['system']}" * several
+        made += [
+            [
+                f"processor seconds for a second of audio{which}",
+                figure(middle(system["cpu"])),
+                f"{figure(middle(other['cpu']))} ({REFERENCE})",
+                f"{figure(system['ratios']['cpu'])} times less",
+            ],
+            [
+                f"largest memory{which}",
+                megabytes(system["peak_bytes"]),
+                f"{megabytes(other['peak_bytes'])} ({REFERENCE})",
+                f"{figure(system['ratios']['peak'])} times less",
+            ],
+        ]
+    folder = record["folder"]
+    wall = middle(folder["wall"])
+    made.append(
+        [
+            f"a folder of {folder['clips']} clips",
+            f"{figure(wall)} s: {folder['clips'] / wall:.0f} clips a second, {figure(folder['seconds_of_audio'] / wall)} times real time, "
+            f"{megabytes(folder['peak_bytes'])}",
+            "",
+            "",
+        ]
+    )
+    return made
+
+
+def conditions(record: Record) -> str:
+    machine, inference = record["machine"], record["inference"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    load = "" if record["load_before"] is None else f", load {record['load_before']} before the start"
+    return (
+        f"{record['checkpoint']['name']} (revision {record['checkpoint']['revision']}) on {machine['cpu']}, {machine['cores']} cores"
+        f"{load}; Python {machine['python']}, {versions}. Clips: {record['clips']}; one by one {inference['clips']} of "
+        f"{inference['seconds_of_audio'] / inference['clips']:.1f} s on average. {record['repeats']} repeats."
+    )
+
+
+def page(record: Record) -> str:
+    lines = [["", record["checkpoint"]["name"], "compared with", "ratio"], ["---", "---:", "---:", "---:"], *rows(record)]
+    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return PAGE_FORM.format(table=table, conditions=conditions(record))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is not up to date")
+    made = page(json.loads(RESULTS.read_text(encoding="utf-8")))
+    if parser.parse_args().check:
+        return int(not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != made)
+    PAGE.write_text(made, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
