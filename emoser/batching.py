@@ -14,6 +14,7 @@ R = TypeVar("R")
 BATCH_SECONDS = 60  # of padded audio in one batch: what the memory of a run depends on
 GROUP_SECONDS = 240  # of audio sorted by length at a time: enough for batches with little padding, soon enough for first results
 GROUP_COUNT = 256  # inputs in a group, however short
+AHEAD = 64  # inputs loaded before they are asked for, at most
 WORKERS = 4  # decoding threads: soundfile and soxr release Python's lock
 
 
@@ -37,18 +38,22 @@ def load_ahead(
 ) -> Generator[Loaded[T, R], None, None]:
     """`load` of every source in input order, some sources ahead in threads.
 
-    No further source is taken while what is loaded and waiting is larger than `budget` (in the unit of `size`). `catch` is what a bad
+    No further source is taken while what waits would be larger than `budget` (in the unit of `size`), where a result that is not there yet
+    counts as the mean of those that were: at most one for each thread goes beyond it. `catch` is what a bad
     input raises and is given back with it; anything else is a fault of the program and ends the stream.
     """
     pending: deque[tuple[T, Future[R]]] = deque()
     remaining = iter(sources)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="emoser-load")
+    count, total = 0, 0
 
-    def waiting() -> int:
-        return sum(size(future.result()) for _, future in pending if future.done() and future.exception() is None)
+    def waiting() -> float:
+        done = [future for _, future in pending if future.done()]
+        mean = total / count if count else budget / workers
+        return sum(size(future.result()) for future in done if future.exception() is None) + mean * (len(pending) - len(done))
 
     def refill() -> None:
-        while len(pending) < 2 * workers and waiting() < budget:
+        while len(pending) < AHEAD and (not pending or waiting() < budget):
             try:
                 source = next(remaining)
             except StopIteration:
@@ -61,6 +66,7 @@ def load_ahead(
             source, future = pending.popleft()
             try:
                 loaded = Loaded[T, R](source, future.result(), None)
+                count, total = count + 1, total + size(future.result())
             except catch as error:
                 loaded = Loaded[T, R](source, None, error)
             del future  # holds the result: the consumer decides how long it lives
