@@ -103,10 +103,10 @@ class Description:
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
-            raise RecordError(f"{self.name}: labels must be two or more, each once; got {list(self.labels)}")
+            raise RecordError(f"labels must be two or more, each once; got {list(self.labels)}")
         for name in ("sample_rate", "frame_hop", "longest_window", "temperature"):
             if not getattr(self, name) > 0:
-                raise RecordError(f"{self.name}, {name}: must be above zero, got {getattr(self, name)}")
+                raise RecordError(f"{name}: must be above zero, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,14 +130,14 @@ class Checkpoint(Description):
         super().__post_init__()
         for part in self.parts:
             if not re.fullmatch("[0-9a-f]{64}", part.sha256):
-                raise RecordError(f"{self.name}, {part.path}: sha256 must be 64 lower-case hexadecimal digits, got {part.sha256!r}")
+                raise RecordError(f"{part.path}: sha256 must be 64 lower-case hexadecimal digits, got {part.sha256!r}")
             relative = PurePosixPath(part.path)
             if relative.is_absolute() or ".." in relative.parts or "\\" in part.path:
-                raise RecordError(f"{self.name}: a part's path must stay below the entry's folder and use /, got {part.path!r}")
+                raise RecordError(f"parts: a part's path must stay below the entry's folder and use /, got {part.path!r}")
         if len(self.golden.logits) != len(self.labels):
-            raise RecordError(f"{self.name}, golden: {len(self.golden.logits)} logits for {len(self.labels)} labels")
+            raise RecordError(f"golden: {len(self.golden.logits)} logits for {len(self.labels)} labels")
         if self.hub is not None and not re.fullmatch("[0-9a-f]{40}", self.hub.commit):
-            raise RecordError(f"{self.name}, hub: commit must be 40 lower-case hexadecimal digits, got {self.hub.commit!r}")
+            raise RecordError(f"hub: commit must be 40 lower-case hexadecimal digits, got {self.hub.commit!r}")
 
     def part(self, runtime: Format, precision: Precision | None = None) -> Part:
         """The model's file for `runtime`; without a precision the first one listed. CheckpointError says what there is instead."""
@@ -226,7 +226,7 @@ def resolve(
         return _verified(entry, part, path / part.path)
     if path.is_file():
         return _single_file(path, form)
-    if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or len(path.parts) > 1:
+    if isinstance(name_or_path, os.PathLike) or path.suffix in SUFFIXES or given != path.name:
         raise UnknownCheckpoint(f"{given}: no such file or folder. {_known_names()}")
     find(given)  # raises, with the names
     raise AssertionError(given)

@@ -43,7 +43,11 @@ def read_record(kind: type[T], data: object, where: str, **known: Any) -> T:
     missing = [name for name in names if name not in data]
     if missing:
         raise RecordError(f"{where}: missing field{'s' * (len(missing) > 1)} {', '.join(missing)}")
-    return kind(**known, **{name: _value(hints[name], data[name], f"{where}, {name}") for name in names})
+    values = {name: _value(hints[name], data[name], f"{where}, {name}") for name in names}
+    try:
+        return kind(**known, **values)
+    except RecordError as error:  # what the record itself says of its values
+        raise RecordError(f"{where}, {error}") from None
 
 
 def _value(kind: Any, value: object, where: str) -> Any:
@@ -68,9 +72,10 @@ def _value(kind: Any, value: object, where: str) -> Any:
     if is_dataclass(kind):
         return read_record(kind, value, where)  # type: ignore[arg-type]
     # bool is a subclass of int, and YAML reads `no` as false: neither may pass for what it is not.
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    if type(value) is not kind:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is float and number:
+        return float(value)  # type: ignore[arg-type]
+    if type(value) is not kind or (kind is float and not number):
         raise RecordError(f"{where}: expected {NAMES[kind]}, got {_shown(value)}")
     return value
 
