@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import soxr
@@ -22,6 +22,12 @@ MOST_CHANNELS = 8  # of an array: with more, rows are as likely a batch of clips
 SILENT_PEAK = 1e-4  # -80 dBFS: below this, there is nothing to hear
 
 Channel = int | Literal["mix", "each"]
+
+
+class Readable(Protocol):
+    """A binary file, or whatever else gives its bytes at once."""
+
+    def read(self) -> bytes: ...
 
 
 class ArrayLike(Protocol):
@@ -48,7 +54,7 @@ class Clip:
     source_channels: int
 
 
-AudioInput = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | ArrayLike | tuple[ArrayLike, int] | Clip
+AudioInput = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable | ArrayLike | tuple[ArrayLike, int] | Clip
 
 
 def load_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: int = SAMPLE_RATE, channel: Channel = "mix") -> list[Clip]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,7 @@ class SoundfileReader:
     """What libsndfile reads: wav, flac, ogg, opus, mp3, aiff and more."""
 
     def __init__(self, source: Path | bytes, name: str) -> None:
-        self._file = soundfile.SoundFile(str(source) if isinstance(source, Path) else io.BytesIO(source))
+        self._file = soundfile.SoundFile(_native(source) if isinstance(source, Path) else io.BytesIO(source))
         self._name = name
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
         self.lossy = self._file.format in ("MP3", "OGG")
@@ -173,6 +174,11 @@ class MediaReader:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._container.close()
+
+
+def _native(path: Path) -> str | bytes:
+    """On POSIX a name is bytes, and need not be text in any encoding."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 def _raw(source: Path | bytes) -> BinaryIO:

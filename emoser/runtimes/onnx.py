@@ -79,6 +79,7 @@ def import_onnxruntime() -> ModuleType:
         import onnxruntime
     except ImportError as error:
         raise MissingExtra("Running an ONNX checkpoint", "cpu") from error
+    onnxruntime.disable_telemetry_events()  # Windows builds send some
     return onnxruntime  # type: ignore[no-any-return]
 
 

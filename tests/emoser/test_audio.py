@@ -354,6 +354,13 @@ def test_what_is_not_audio(tmp_path: Path, content: bytes, says: str) -> None:
         load_audio(path)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems want names to be text")
+def test_a_name_that_is_no_text(wav, tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.wav"))
+    wav("a.wav").rename(path)
+    assert load_audio(path)[0].file == str(path)
+
+
 def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     with pytest.raises(AudioDecodeError, match=r"none\.wav: no such file"):
         load_audio(tmp_path / "none.wav")
@@ -397,9 +404,7 @@ def media(path: Path, codec: str, samples: np.ndarray, rate: int = RATE, *, opti
     return path
 
 
-@pytest.mark.parametrize(
-    ("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.aac", "aac"), ("a.webm", "libopus"), ("a.mkv", "aac")]
-)
+@pytest.mark.parametrize(("name", "codec"), [("a.m4a", "aac"), ("a.mp4", "aac"), ("a.aac", "aac"), ("a.webm", "libopus"), ("a.mkv", "aac")])
 def test_media_through_pyav(tmp_path: Path, name: str, codec: str) -> None:
     rate = 48000
     path = media(tmp_path / name, codec, sine(2, rate), rate)
