@@ -5,52 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from numbers import Real
 from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emoser.audio import AudioInput, Channel, Clip, check_channel, is_silent, load_audio, source_name
+from emoser.audio import AudioInput, Channel, Clip, is_silent, load_audio, source_name
 from emoser.batching import BATCH_SECONDS, GROUP_SECONDS, groups, load_ahead, plan_batches
 from emoser.checkpoints import Description
-from emoser.errors import AudioError, CheckpointError, MissingExtra, UsageError
+from emoser.errors import AudioError, CheckpointError, MissingExtra
+from emoser.models.options import Each, Kind, Mono, Options
 from emoser.models.pooling import calibrated, equal_windows, padded, weighted_mean
 from emoser.results import Embedding, Failure, Prediction
 from emoser.runtimes import Runtime
 
-Kind = Literal["predict", "embed"]
-Mono = int | Literal["mix"]
-Each = Literal["each"]
 Result = Prediction | Embedding
 Activity = Callable[[NDArray[np.float32]], float]
 
 BAD_INPUT = (AudioError, MissingExtra)  # becomes a Failure in its place; anything else is no fault of one input
 SILENCE, NEUTRAL = "silence", "neutral"
 LEAST_SPEECH = 0.1  # seconds: with less, the clip is warned about
-
-
-@dataclass(frozen=True)
-class _Options:
-    """What a caller may choose, checked before any input is read."""
-
-    kind: Kind
-    sample_rate: int | None
-    channel: Channel
-    batch_size: int | None
-    min_confidence: float | None = None
-
-    def __post_init__(self) -> None:
-        check_channel(self.channel)
-        size, least = self.batch_size, self.min_confidence
-        if self.kind not in ("predict", "embed"):
-            raise UsageError(f'kind is {self.kind!r}; allowed: "predict", "embed"')
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise UsageError(f"batch_size is {size!r}; a whole number from 1 is needed, or None")
-        if least is not None and not (isinstance(least, Real) and 0 <= least <= 1):
-            raise UsageError(f"min_confidence is {least!r}; a number from 0 to 1 is needed, or None")
 
 
 class UtteranceModel:
@@ -150,7 +126,7 @@ class UtteranceModel:
 
         Raises AudioError and its kinds, naming the input; for a list, the first input that fails. To go on past bad inputs: `stream`.
         """
-        return self._answer(x, _Options("predict", sample_rate, channel, batch_size, min_confidence))
+        return self._answer(x, Options("predict", sample_rate, channel, batch_size, min_confidence))
 
     __call__ = predict
 
@@ -175,8 +151,30 @@ class UtteranceModel:
         batch_size: int | None = None,
     ) -> Any:
         """An `Embedding`, the pooled hidden vector (dim,) before the classifier; lists, options and errors as in `predict`."""
-        return self._answer(x, _Options("embed", sample_rate, channel, batch_size))
+        return self._answer(x, Options("embed", sample_rate, channel, batch_size))
 
+    @overload
+    def stream(
+        self,
+        inputs: Iterable[AudioInput],
+        *,
+        sample_rate: int | None = ...,
+        channel: Channel = ...,
+        batch_size: int | None = ...,
+        min_confidence: float | None = ...,
+        kind: Literal["predict"] = ...,
+    ) -> Generator[Prediction | Failure, None, None]: ...
+    @overload
+    def stream(
+        self,
+        inputs: Iterable[AudioInput],
+        *,
+        sample_rate: int | None = ...,
+        channel: Channel = ...,
+        batch_size: int | None = ...,
+        min_confidence: float | None = ...,
+        kind: Literal["embed"],
+    ) -> Generator[Embedding | Failure, None, None]: ...
     def stream(
         self,
         inputs: Iterable[AudioInput],
@@ -186,15 +184,15 @@ class UtteranceModel:
         batch_size: int | None = None,
         min_confidence: float | None = None,
         kind: Kind = "predict",
-    ) -> Generator[Result | Failure, None, None]:
+    ) -> Generator[Any, None, None]:
         """Results in input order while `inputs` is read, with a `Failure` in the place of each input that could not be processed.
 
         Any number of inputs in bounded memory: they are decoded ahead in threads, and run in batches of like length. With channel="each" an
         input gives one result for each channel.
         """
-        return _flat(self._answers(inputs, _Options(kind, sample_rate, channel, batch_size, min_confidence)))
+        return _flat(self._answers(inputs, Options(kind, sample_rate, channel, batch_size, min_confidence)))
 
-    def _answer(self, x: Any, options: _Options) -> Any:
+    def _answer(self, x: Any, options: Options) -> Any:
         each = options.channel == "each"
         if not isinstance(x, list):
             (results,) = self._run([self._load(x, options)], options)
@@ -206,7 +204,7 @@ class UtteranceModel:
             answers.append(answer)
         return answers if each else [answer[0] for answer in answers]
 
-    def _answers(self, inputs: Iterable[AudioInput], options: _Options) -> Generator[list[Result] | Failure, None, None]:
+    def _answers(self, inputs: Iterable[AudioInput], options: Options) -> Generator[list[Result] | Failure, None, None]:
         """One list of results, or a Failure, for each input."""
         budget = GROUP_SECONDS * self.checkpoint.sample_rate
         with closing(load_ahead(partial(self._load, options=options), inputs, size=_samples, budget=budget, catch=BAD_INPUT)) as loaded:
@@ -215,7 +213,7 @@ class UtteranceModel:
                 for item in group:
                     yield next(results) if item.error is None else Failure(item.error, source_name(item.source))
 
-    def _load(self, x: AudioInput, options: _Options) -> list[Clip]:
+    def _load(self, x: AudioInput, options: Options) -> list[Clip]:
         clips = load_audio(x, sample_rate=options.sample_rate, target_rate=self.checkpoint.sample_rate, channel=options.channel)
         return [replace(clip, warnings=(*clip.warnings, *self._heard(clip))) for clip in clips]
 
@@ -226,7 +224,7 @@ class UtteranceModel:
             return ("no_speech",)
         return ()
 
-    def _run(self, inputs: Sequence[list[Clip]], options: _Options) -> list[list[Result]]:
+    def _run(self, inputs: Sequence[list[Clip]], options: Options) -> list[list[Result]]:
         """The results of each input's clips."""
         clips = [clip for each in inputs for clip in each if options.kind == "embed" or SILENCE not in clip.warnings]
         pooled = iter(self._pooled(clips, options))
@@ -240,7 +238,7 @@ class UtteranceModel:
 
         return [[result(clip) for clip in each] for each in inputs]
 
-    def _pooled(self, clips: Sequence[Clip], options: _Options) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
+    def _pooled(self, clips: Sequence[Clip], options: Options) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
         """Each clip's logits or embedding, with the warning `windowed` where they are the mean over more than one window."""
         rate = self.checkpoint.sample_rate
         longest = math.floor(self.checkpoint.longest_window * rate)

@@ -207,7 +207,7 @@ def test_speech_activity_is_asked_and_told(parts, tone: np.ndarray) -> None:
 
     model = Model(parts[1], parts[0], sha256="", activity=activity)
     assert model(tone).warnings == ("no_speech",) and asked == [(32_000,)]
-    assert model(np.tile(tone, 2)).warnings == ("no_speech", "windowed") or model(np.tile(tone, 2)).warnings == ("windowed",)
+    assert model(np.tile(tone, 2)).warnings == ("windowed",), "160 ms of four seconds are speech enough"
     assert model(np.zeros(RATE, np.float32)).warnings == ("silence",), "silence is not asked about"
 
 

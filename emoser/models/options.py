@@ -1,0 +1,35 @@
+"""What a caller may choose for a run, checked before any input is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Literal
+
+from emoser.audio import Channel, check_channel
+from emoser.errors import UsageError
+
+Kind = Literal["predict", "embed"]
+Mono = int | Literal["mix"]
+Each = Literal["each"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """`sample_rate` in Hz, of arrays; `batch_size` in clips; `min_confidence` from 0 to 1. Raises UsageError for what cannot be."""
+
+    kind: Kind
+    sample_rate: int | None
+    channel: Channel
+    batch_size: int | None
+    min_confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        check_channel(self.channel)
+        size, least = self.batch_size, self.min_confidence
+        if self.kind not in ("predict", "embed"):
+            raise UsageError(f'kind is {self.kind!r}; allowed: "predict", "embed"')
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise UsageError(f"batch_size is {size!r}; a whole number from 1 is needed, or None")
+        if least is not None and not (isinstance(least, Real) and 0 <= least <= 1):
+            raise UsageError(f"min_confidence is {least!r}; a number from 0 to 1 is needed, or None")
