@@ -10,13 +10,13 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from emoser.audio import SAMPLE_RATE, SHORTEST, SILENT_PEAK
+from emoser.audio import SAMPLE_RATE, SHORTEST, SILENT_PEAK, source_name
 from emoser.decoding import open_source
 from emoser.diarization.activity import CHUNK, THRESHOLD, SpeechActivity
 from emoser.errors import EmoserError
@@ -37,6 +37,13 @@ LEAST_FRAMES = 10  # for an estimate of the ratio of signal to noise
 
 Severity = Literal["error", "warning", "info"]
 Speech = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+class BinaryFile(Protocol):
+    def read(self) -> bytes: ...
+
+
+Source = str | bytes | BinaryFile
 
 
 @dataclass(frozen=True)
@@ -89,22 +96,23 @@ class Quality:
         return result | {"findings": [asdict(finding) for finding in self.findings]}
 
 
-def check(source: str | bytes, speech: Speech | None = None) -> Quality:
-    """Measure a file, or the bytes of one.
+def check(source: Source, speech: Speech | None = None) -> Quality:
+    """Measure a file: a path, the bytes of one, or a binary file object.
 
     speech: waveform (samples,) at 16 kHz -> a probability for each 32 ms; the bundled model if None.
 
     Raises AudioDecodeError; MissingExtra where the file needs the extra `media`, or the speech model an onnxruntime.
     """
-    name = source if isinstance(source, str) else None
-    with open_source(Path(source) if isinstance(source, str) else source, name or "the audio bytes") as reader:
+    name = source_name(source)
+    data = Path(source) if isinstance(source, str) else source if isinstance(source, bytes) else source.read()
+    with open_source(data, name or "the audio bytes") as reader:
         meter = Meter(reader.rate, reader.channels, speech or bundled_speech(), lossy=reader.lossy)
         for block in reader:
             meter.add(block)
     return meter.result(name)
 
 
-def check_all(sources: Iterable[str | bytes]) -> Generator[Quality | Failure, None, None]:
+def check_all(sources: Iterable[Source]) -> Generator[Quality | Failure, None, None]:
     """A Quality, or a Failure, for each source, in order. Raises MissingExtra and CheckpointError where the speech model cannot run."""
     speech = bundled_speech()
     speech(np.zeros(CHUNK, np.float32))  # what is wrong with the model is not the fault of the first file
@@ -112,7 +120,7 @@ def check_all(sources: Iterable[str | bytes]) -> Generator[Quality | Failure, No
         try:
             yield check(source, speech)
         except EmoserError as error:
-            yield Failure(error, source if isinstance(source, str) else None)
+            yield Failure(error, source_name(source))
 
 
 @cache

@@ -29,6 +29,10 @@ INTERRUPTED = 130
 WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS} if sys.platform != "win32" else {errno.ENOSPC, errno.EIO}
 
 
+class ReaderGoneError(Exception):
+    """A closed pipe, by a name that click does not know: on its own it would end with exit code 1."""
+
+
 class Emoser(click.Group):
     """Commands by name, imported late; and one place where errors become one line and an exit code."""
 
@@ -53,6 +57,18 @@ class Emoser(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **extra)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         """Run and leave with the exit code: 0, 1, 2, 3, 4 or 130 (docs/usage.md)."""
         try:
@@ -65,7 +81,7 @@ class Emoser(click.Group):
             code = fail(str(error), error.exit_code)
         except (click.Abort, KeyboardInterrupt):
             code = fail("interrupted", INTERRUPTED)
-        except BrokenPipeError:
+        except (ReaderGoneError, BrokenPipeError):
             # The reader has seen enough (`| head`): its choice, not a failure of ours.
             silence_stdout()
             code = 0

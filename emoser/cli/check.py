@@ -40,7 +40,7 @@ def check(inputs: tuple[str, ...], **shared: Any) -> int:
     Measures rate, bandwidth, level, clipping, offset, silence, the share of speech and the noise around it. INPUT as in
     `emoser predict --help`.
     """
-    from emoser.cli import job
+    from emoser.cli import INTERRUPTED, job
     from emoser.formats import Header
     from emoser.quality import check_all
 
@@ -52,5 +52,8 @@ def check(inputs: tuple[str, ...], **shared: Any) -> int:
             unusable += not getattr(result, "usable", True)
             yield result
 
-    code = job.run(inputs, Settings(**shared), Header("check"), stream)
+    settings = Settings(**shared)
+    code = job.run(inputs, settings, Header("check"), stream)
+    if unusable and code != INTERRUPTED:
+        job.note(settings, f"{unusable} can be read but not used: see the findings of severity error")
     return code or int(unusable > 0)

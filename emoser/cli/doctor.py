@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   emoser doctor
-  emoser doctor -f json > report.json      (to go with a bug report; it names paths of this machine)
+  emoser doctor -f json > report.json      (for a bug report; it names paths)
 
 \b
 Exit codes: 0 all is well, 1 something is not.

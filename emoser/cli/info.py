@@ -86,7 +86,7 @@ def _print_tables(entry: Checkpoint) -> None:
     from emoser.cli.screen import grid, screen
 
     console = screen()
-    measured = grid("measured on", "protocol", "UAR", "95 % interval", "clips", "speakers")
+    measured = grid("measured on", "protocol", "UAR", "95 % interval", "clips", "speakers", wrap=1)
     for each in entry.metrics:
         interval = f"{each.interval[0]:.3f} to {each.interval[1]:.3f}"
         measured.add_row(each.corpus, each.protocol, f"{each.uar:.3f}", interval, str(each.clips), str(each.speakers))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import click
 
 from emoser.cli import INTERRUPTED, fail, silence_stdout
-from emoser.cli.inputs import STDIN, expand
+from emoser.cli.inputs import STDIN, expand, source
 from emoser.cli.options import Settings
 from emoser.cli.output import Output
 from emoser.cli.progress import Bar
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     Result: TypeAlias = Prediction | Embedding | Quality | Failure
 
-Source: TypeAlias = str | bytes  # a path, or the bytes of standard input
+Source: TypeAlias = str | bytes | BinaryIO  # a path, the bytes of standard input, or a file whose name is not text
 Stream: TypeAlias = Callable[[Iterable[Source]], "Generator[Result, None, None]"]
 
 
@@ -70,7 +69,7 @@ def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Str
             tally.inputs = tally.before = len(paths) - len(todo)
             if tally.before:
                 note(settings, f"{settings.output}: going on; {tally.before} of {len(paths)} inputs are there already")
-            with closing(stream(_sources(todo))) as results, Bar(len(todo), wanted=not settings.quiet) as bar:
+            with closing(stream(map(source, todo))) as results, Bar(len(todo), wanted=not settings.quiet) as bar:
                 output.step_aside_with(bar.step_aside)
                 for result in _chain(failures, results):
                     if tally.add(result):
@@ -80,6 +79,7 @@ def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Str
                         note(settings, str(result.error))
                     output.write(result)
     except KeyboardInterrupt:
+        silence_stdout()
         return fail(f"interrupted; {tally.inputs} of {tally.total} inputs are done and written{_how_to_go_on(output)}", INTERRUPTED)
     except BrokenPipeError:
         silence_stdout()
@@ -146,11 +146,6 @@ def _not_done(paths: list[str], done: Counter[str]) -> list[str]:
         else:
             todo.append(path)
     return todo
-
-
-def _sources(paths: list[str]) -> Iterator[Source]:
-    for path in paths:
-        yield sys.stdin.buffer.read() if path == STDIN else path
 
 
 def _chain(failures: list[Failure], results: Iterable[Result]) -> Iterator[Result]:

@@ -15,7 +15,8 @@ Examples:
   emoser models --commercial
   emoser models -f json
 
-UAR is the unweighted average recall, a share of one, with its 95 % interval; `emoser info NAME` says how it was measured, and more.
+\b
+UAR is the unweighted average recall, a share of one, with its 95 % interval.
 """,
 )
 @click.option("--commercial", is_flag=True, help="Only those whose licence, and that of the data behind them, allows commercial use.")
@@ -33,11 +34,11 @@ def models(commercial: bool, format: str | None) -> int:
     if not entries:
         click.echo("no checkpoint allows commercial use" if commercial else "the registry is empty", err=True)
         return 0
-    table = grid("name", "UAR", "size", "licence", "commercial", "labels")
+    table = grid("name", "UAR", "labels", "size", "licence", "commercial", wrap=4)
     for entry in entries:
         best = entry.metrics[0] if entry.metrics else None
         uar = f"{best.uar:.2f} ({best.interval[0]:.2f}-{best.interval[1]:.2f})" if best else "-"
         weight = size(min(part.size for part in entry.parts))
-        table.add_row(entry.name, uar, weight, entry.license, "yes" if entry.commercial_use else "no", " ".join(entry.labels))
+        table.add_row(entry.name, uar, str(len(entry.labels)), weight, entry.license, "yes" if entry.commercial_use else "no")
     screen().print(table)
     return 0

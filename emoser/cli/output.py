@@ -77,6 +77,10 @@ class Output:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self._finish()
+        except BrokenPipeError:
+            # Ctrl-C ends a whole pipeline: that the reader has gone too is no news.
+            if not isinstance(error, KeyboardInterrupt):
+                raise
         finally:
             signal.signal(signal.SIGINT, before)
 

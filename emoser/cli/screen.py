@@ -26,11 +26,11 @@ def screen() -> Console:
     return Console(width=PIPE_WIDTH if unlimited else None, highlight=False, markup=False)
 
 
-def grid(*titles: str) -> Table:
-    """A table without lines, in the manner of `ls`."""
+def grid(*titles: str, wrap: int = -1) -> Table:
+    """A table without lines, in the manner of `ls`. Where the terminal is narrow, column `wrap` gives way and the others stay whole."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold", show_header=any(titles))
-    for title in titles:
-        table.add_column(title, overflow="fold")
+    for index, title in enumerate(titles):
+        table.add_column(title, overflow="fold", no_wrap=index != wrap % len(titles))
     return table

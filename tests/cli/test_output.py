@@ -1,0 +1,255 @@
+"""Where results go: going on after an interruption, full disks, closed pipes, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import COMMAND, VALID, environment, valid_lines
+
+Emoser = Callable[..., Any]
+Clip = Callable[..., Path]
+MODEL = ("-m", "miniature")
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+
+
+def start(*arguments: object, cwd: Path, **more: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=cwd, env=environment(), stderr=subprocess.PIPE, **more)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in 30 s"
+        time.sleep(0.01)
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    _, err = process.communicate(timeout=30)
+    text = err.decode()
+    assert "Traceback" not in text, text
+    return process.returncode, text
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def left_over(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.part"))
+
+
+def test_interrupted_and_taken_up_again(registry: Path, emoser: Emoser, many: Callable[[int], Path], tmp_path: Path) -> None:
+    many(1500)
+    process = start("predict", "many", *MODEL, "-o", "out.jsonl", cwd=tmp_path)
+    until(lambda: size(tmp_path / "out.jsonl") > 0)
+    process.send_signal(signal.SIGINT)
+    code, err = ended(process)
+    assert code == 130
+    assert "out.jsonl; the same command goes on from there" in err
+    first = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    assert 0 < len(first) < 1500
+    assert f"{len(first)} of 1500 inputs are done" in err
+    # What a crash, rather than Ctrl-C, could have left besides: half a line.
+    with (tmp_path / "out.jsonl").open("ab") as file:
+        file.write(b'{"schema": "emoser/1", "model": {"na')
+    ran = emoser("predict", "many", *MODEL, "-o", "out.jsonl")
+    assert ran.code == 0
+    assert f"{len(first)} of 1500 inputs are there already" in ran.err
+    lines = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    assert lines[: len(first)] == first
+    assert [line["file"] for line in lines] == [f"many/{index:05}.wav" for index in range(1500)]
+    assert not any("error" in line for line in lines)
+    assert emoser("predict", "many", *MODEL, "-o", "out.jsonl").code == 0
+    assert valid_lines((tmp_path / "out.jsonl").read_bytes()) == lines
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "npz"])
+def test_interrupted_what_is_done_is_written_and_whole(registry: Path, many: Callable[[int], Path], tmp_path: Path, form: str) -> None:
+    many(1500)
+    command = "embed" if form == "npz" else "predict"
+    process = start(command, "many", *MODEL, "-o", f"out.{form}", "-v", cwd=tmp_path)
+    until(
+        lambda: (
+            any(size(path) > (0 if form == "npz" else 1000) for path in left_over(tmp_path))
+            or (form == "npz" and bool(left_over(tmp_path)))
+        )
+    )
+    if form == "npz":
+        time.sleep(0.5)  # its vectors wait elsewhere until the end
+    process.send_signal(signal.SIGINT)
+    code, err = ended(process)
+    assert code == 130
+    assert "are done and written" in err
+    data = (tmp_path / f"out.{form}").read_bytes()
+    if form == "json":
+        document = json.loads(data)
+        VALID.validate(document)
+        assert 0 < len(document["results"]) < 1500
+    elif form == "csv":
+        assert data.endswith(b"\n")
+        assert {line.count(b",") for line in data.splitlines()} == {10}
+    else:
+        import numpy as np
+
+        with np.load(tmp_path / "out.npz") as arrays:
+            assert len(arrays["embedding"]) == len(arrays["file"]) < 1500
+    assert left_over(tmp_path) == []
+
+
+def test_interrupted_on_standard_output(registry: Path, many: Callable[[int], Path], tmp_path: Path) -> None:
+    many(1500)
+    with (tmp_path / "out").open("wb") as out:
+        process = start("predict", "many", *MODEL, cwd=tmp_path, stdout=out)
+        until(lambda: size(tmp_path / "out") > 1000)
+        process.send_signal(signal.SIGINT)
+        assert ended(process)[0] == 130
+    VALID.validate(json.loads((tmp_path / "out").read_bytes()))
+
+
+def test_failed_inputs_are_tried_again(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    clip("a.wav"), clip("c.wav")
+    (tmp_path / "b.wav").touch()
+    names = ("a.wav", "b.wav", "c.wav")
+    assert emoser("predict", *names, *MODEL, "-o", "out.jsonl").code == 1
+    before = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    clip("b.wav")
+    assert emoser("predict", *names, *MODEL, "-o", "out.jsonl").code == 0
+    after = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    assert after[:2] == [before[0], before[2]]
+    assert after[2]["file"] == "b.wav" and "error" not in after[2]
+
+
+def test_the_last_file_is_done_again_where_channels_are(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    import numpy as np
+
+    samples = np.random.default_rng(0).normal(0, 0.1, (8000, 2))
+    clip("a.wav", samples=samples), clip("b.wav", samples=samples)
+    arguments = ("predict", "a.wav", "b.wav", *MODEL, "--channel", "each", "-o", "out.jsonl")
+    emoser(*arguments)
+    whole = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "out.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+    assert [(line["file"], line["channel"]) for line in valid_lines(whole)] == [(f, c) for f in ("a.wav", "b.wav") for c in (0, 1)]
+    ran = emoser(*arguments)
+    assert "1 of 2 inputs are there already" in ran.err
+    again = (tmp_path / "out.jsonl").read_bytes()
+    assert again.splitlines()[:2] == whole.splitlines()[:2]
+    assert [(line["file"], line["channel"]) for line in valid_lines(again)] == [(f, c) for f in ("a.wav", "b.wav") for c in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ('{"schema": "emoser/1", "model": {"name": "other"}, "file": "a.wav", "scores": {}}\n', "results of other"),
+        ('{"schema": "emoser/1", "model": {"name": "miniature"}, "file": "a.wav", "embedding": [1]}\n', "no result of `emoser predict`"),
+        ('{"schema": "emoser/1", "model": {"name": "miniature"}, "file": "a.wav", "scores": {"sad": 1}}\n', "has the labels sad"),
+        ('{"schema": "emoser/1", "file": "a.wav", "findings": []}\n', "results of another command"),
+        ("my notes\n", "line 1 is not a result of emoser"),
+        ('{"half a line\n{"schema": "emoser/1"}\n', "line 1 is not a result of emoser"),
+        ("[1]\n", "line 1 is not a result of emoser"),
+    ],
+)
+def test_a_file_of_something_else_is_left_alone(emoser: Emoser, clip: Clip, tmp_path: Path, before: str, words: str) -> None:
+    clip()
+    (tmp_path / "out.jsonl").write_text(before)
+    ran = emoser("predict", "a.wav", *MODEL, "-o", "out.jsonl")
+    assert ran.code == 2
+    assert words in ran.err
+    assert "give another file with -o" in ran.err
+    assert (tmp_path / "out.jsonl").read_text() == before
+
+
+def test_other_formats_replace_the_file_when_all_is_done(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    clip()
+    target = tmp_path / "real.json"
+    target.write_text("old")
+    target.chmod(0o640)
+    (tmp_path / "out.json").symlink_to("real.json")
+    assert emoser("predict", "a.wav", *MODEL, "-o", "out.json").code == 0
+    assert (tmp_path / "out.json").is_symlink()
+    assert json.loads(target.read_bytes())["results"][0]["file"] == "a.wav"
+    assert target.stat().st_mode & 0o777 == 0o640
+    new = tmp_path / "new.json"
+    emoser("predict", "a.wav", *MODEL, "-o", "new.json")
+    mask = os.umask(0)
+    os.umask(mask)
+    assert new.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@needs_full
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table"])
+def test_a_full_disk(emoser: Emoser, clip: Clip, form: str) -> None:
+    clip()
+    to_file = emoser("predict", "a.wav", *MODEL, "-f", form, "-o", FULL)
+    assert to_file.code == 1
+    assert to_file.err == "Error: could not write /dev/full: No space left on device\n"
+    with FULL.open("wb") as full:
+        to_stdout = emoser("predict", "a.wav", *MODEL, "-f", form, stdout=full, stderr=subprocess.PIPE)
+    assert to_stdout.code == 1
+    assert to_stdout.err == "Error: could not write to standard output: No space left on device\n"
+
+
+@needs_full
+@pytest.mark.parametrize("arguments", [("--help",), ("models",), ("models", "-f", "table"), ("--version",)])
+def test_a_full_disk_for_short_answers(emoser: Emoser, arguments: tuple[str, ...]) -> None:
+    with FULL.open("wb") as full:
+        ran = emoser(*arguments, stdout=full, stderr=subprocess.PIPE)
+    assert ran.code == 1
+    assert ran.err == "Error: could not write the output: No space left on device\n"
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file(emoser: Emoser, many: Callable[[int], Path], tmp_path: Path) -> None:
+    many(50)
+    (tmp_path / "out.json").write_text("old")
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))  # noqa: E731
+    ran = emoser("predict", "many", *MODEL, "-o", "out.json", preexec_fn=limit)
+    assert ran.code == 1
+    assert ran.err == "Error: could not write out.json: File too large\n"
+    assert (tmp_path / "out.json").read_text() == "old"
+    assert left_over(tmp_path) == []
+
+
+def test_a_folder_that_is_not_there(emoser: Emoser, clip: Clip) -> None:
+    clip()
+    ran = emoser("predict", "a.wav", *MODEL, "-o", "nowhere/out.json")
+    assert (ran.code, ran.err) == (1, "Error: could not write nowhere/out.json: No such file or directory\n")
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "table"])
+def test_a_closed_pipe_ends_quietly(registry: Path, many: Callable[[int], Path], tmp_path: Path, form: str) -> None:
+    many(600)
+    process = start("predict", "many", *MODEL, "-f", form, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+    assert ended(process) == (0, "")
+
+
+def test_a_pipe_that_is_closed_before_anything_was_said(registry: Path, tmp_path: Path) -> None:
+    for arguments in (("models",), ("--help",)):
+        process = start(*arguments, cwd=tmp_path, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        assert ended(process) == (0, "")
+
+
+def test_a_device_or_named_pipe_is_written_to_not_replaced(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    clip()
+    os.mkfifo(tmp_path / "fifo")
+    reader = subprocess.Popen(["cat", str(tmp_path / "fifo")], stdout=subprocess.PIPE)
+    assert emoser("predict", "a.wav", *MODEL, "-o", "fifo").code == 0
+    out, _ = reader.communicate(timeout=10)
+    VALID.validate(json.loads(out))
