@@ -245,7 +245,7 @@ class UtteranceModel:
         windows = [(i, start, stop) for i, clip in enumerate(clips) for start, stop in equal_windows(len(clip.waveform), longest)]
         lengths = [stop - start for _, start, stop in windows]
         found: dict[int, NDArray[np.float32]] = {}
-        for batch in plan_batches(lengths, batch_size=options.batch_size, budget=BATCH_SECONDS * rate):
+        for batch in plan_batches(lengths, batch_size=options.batch_size, budget=BATCH_SECONDS[self.device] * rate):
             outputs = self._runtime.run(*padded([clips[i].waveform[start:stop] for i, start, stop in (windows[w] for w in batch)]))
             rows = outputs["logits"] if options.kind == "predict" else outputs["embedding"]
             self._check(rows, len(batch), options.kind)

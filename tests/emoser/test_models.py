@@ -160,7 +160,7 @@ def test_batches_are_bounded_by_count_and_by_padded_samples(parts) -> None:
     recorder = Recorder(runtime)
     model = Model(description, recorder, sha256="")
     model(clips(200))
-    assert max(rows * samples for rows, samples in recorder.batches) <= 60 * RATE
+    assert max(rows * samples for rows, samples in recorder.batches) <= 20 * RATE
     assert max(rows for rows, _ in recorder.batches) > 8
     recorder.batches.clear()
     model(clips(10), batch_size=3)
