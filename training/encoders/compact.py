@@ -29,6 +29,7 @@ MELS = 80
 WIDTH = 384
 HEADS = 6
 LONGEST_FRAMES = 1500  # positions of the original: 30 s
+START_GRID = 2  # hidden frames: clips start on a multiple of this, so that heads at 25 Hz keep their place on the time axis too
 
 SILENCE_RATIO = 1e-4  # blocks of 20 ms this far below the loudest block's energy (-40 dB) are silence at the ends of a clip
 PEAK = 0.9  # level after normalisation
@@ -74,7 +75,7 @@ class SpeechSpan(nn.Module):
 
     Input: `waveform` (batch, samples) in [-1, 1], `lengths` (batch,) in samples. Output: `samples` (batch, longest + 400) with 200
     reflected samples before and after each clip, `lengths` (batch,) of what is left, `starts` (batch,): where it began, a multiple of
-    FRAME_HOP so that frames keep their place on the clip's time axis.
+    START_GRID * FRAME_HOP so that frames keep their place on the clip's time axis.
     """
 
     def __init__(self, cut: bool = True, level: bool = True) -> None:
@@ -93,7 +94,7 @@ class SpeechSpan(nn.Module):
             active = (energy >= SILENCE_RATIO * energy.amax(dim=1, keepdim=True)) & inside
             first = torch.where(active, index[None, :], energy.shape[1]).amin(dim=1)
             last = torch.where(active, index[None, :], -1).amax(dim=1)
-            starts = first * FRAME_HOP
+            starts = torch.div(first, START_GRID, rounding_mode="floor") * (START_GRID * FRAME_HOP)
             lengths = torch.minimum((last + 1) * FRAME_HOP, lengths) - starts
         half = WINDOW // 2
         position = torch.arange(samples + WINDOW, device=waveform.device)[None, :] - half

@@ -1,0 +1,71 @@
+"""`python -m training COMMAND`: everything that makes a checkpoint. `python -m training COMMAND --help` says more of each."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from emoser.errors import EmoserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    if arguments[:1] == ["corpora"]:
+        from training.corpora import main as corpora
+
+        return corpora(arguments[1:])
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("corpora", help="which corpora are found where, with counts and licences")
+    for name, text in (
+        ("features", "compute and cache the states of the frozen blocks"),
+        ("fit", "train a recipe, or go on where a killed run stopped"),
+        ("evaluate", "score a trained run on its test speakers"),
+        ("export", "write a trained run as ONNX and TorchScript and register it"),
+        ("reproduce", "fit, evaluate and export anew, and compare with the committed record"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("recipe", help="a file, or the name of one in training/recipes")
+        command.add_argument("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides")
+        command.add_argument("--name", help="of the run; the recipe's name if not given")
+        command.add_argument("--corpora", type=Path, help="folder with one folder a corpus (else EMOSER_CORPORA)")
+        command.add_argument("--weights", type=Path, help="folder of start weights (else EMOSER_WEIGHTS)")
+        command.add_argument("--runs", type=Path, help="folder for runs (else runs/ in the clone)")
+        command.add_argument("--cache", type=Path, help="folder for cached states (else cache/features in the clone)")
+        command.add_argument("--workers", type=int, help="processes that compute features (else one a core)")
+    return _run(parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
+    from training import runs
+    from training.recipe import RecipeError, read_recipe
+
+    given = {name: getattr(options, name) for name in ("corpora", "weights", "runs", "cache", "workers")}
+    places = runs.Places(**{name: value for name, value in given.items() if value is not None})
+    try:
+        recipe = read_recipe(options.recipe, options.overrides, options.name)
+        if options.command == "features":
+            runs.prepare(recipe, places)
+        elif options.command == "fit":
+            runs.run_fit(recipe, places)
+        elif options.command == "evaluate":
+            runs.run_evaluate(recipe, places)
+        elif options.command == "export":
+            from training.export import run_export
+
+            run_export(recipe, places)
+        else:
+            from training.reproduce import run_reproduce
+
+            return run_reproduce(recipe, places)
+    except (EmoserError, RecipeError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 2)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,130 @@
+"""From a recipe to clips: labels, the split into speakers that train, validate and test, and the sounds that augmentation mixes in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoser.audio import load_audio
+from training.augment import Samples
+from training.corpora import Manifest, Split, Utterance, default_split, load
+from training.recipe import Data, RecipeError
+
+
+@dataclass(frozen=True)
+class Example:
+    """A clip with its class: an index into the recipe's labels and, after them, its `more_labels`."""
+
+    utterance: Utterance
+    file: Path
+    target: int
+
+    @property
+    def corpus(self) -> str:
+        return self.utterance.corpus
+
+    @property
+    def speaker(self) -> str:
+        return self.utterance.voice
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The three parts of a recipe's data. No speaker is in two; a corpus left out is whole in `test` and nowhere else."""
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+    checksum: str
+    description: dict[str, dict[str, int]]
+
+
+def examples_of(data: Data, corpora: str | Path | None = None) -> Examples:
+    """Reads the recipe's corpora and splits them by speaker.
+
+    Validation and test hold only clips of `data.labels`; training holds those of `more_labels` too. Clips with any other label are left
+    out. `rename` maps a corpus's labels before that. Raises `RecipeError` for a label that no clip has.
+    """
+    unknown = sorted(set(data.leave_out) - set(data.corpora))
+    if unknown:
+        raise RecipeError(f"data.leave_out names {', '.join(unknown)}, which data.corpora does not")
+    classes = {label: index for index, label in enumerate((*data.labels, *data.more_labels))}
+    parts: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
+    manifests = []
+    for name in data.corpora:
+        manifest = load(name, corpora)
+        if name in data.rename:
+            manifest = manifest.mapped(dict(data.rename[name]))
+        manifests.append(manifest)
+        split = _split(manifest, data, left_out=name in data.leave_out)
+        for part, clips in split.parts.items():
+            allowed = classes if part == "train" else {label: classes[label] for label in data.labels}
+            parts[part] += [Example(clip, manifest.file(clip), allowed[clip.emotion]) for clip in clips if clip.emotion in allowed]
+    seen = {example.target for example in parts["train"]}
+    missing = [label for label, index in classes.items() if index not in seen]
+    if missing:
+        raise RecipeError(f"no training clip is labelled {', '.join(missing)} in {', '.join(data.corpora)}")
+    return Examples(
+        train=tuple(parts["train"]),
+        validation=tuple(parts["validation"]),
+        test=tuple(parts["test"]),
+        checksum=Manifest.join(manifests).checksum() if len(manifests) > 1 else manifests[0].checksum(),
+        description={part: dict(sorted(Counter(item.corpus for item in items).items())) for part, items in parts.items()},
+    )
+
+
+def _split(manifest: Manifest, data: Data, left_out: bool) -> Split:
+    empty = manifest.filter(lambda clip: False)
+    if left_out:
+        return Split(train=empty, validation=empty, test=manifest)
+    return default_split(manifest, data.split)
+
+
+def sampling_weights(examples: tuple[Example, ...], corpus_balance: float, class_balance: float) -> NDArray[np.float64]:
+    """How often each clip is drawn, summing to 1.
+
+    A corpus of n clips is drawn in proportion to n ** (1 - corpus_balance), and a class of m clips within it to m ** (1 - class_balance).
+    """
+    corpora = Counter(example.corpus for example in examples)
+    classes = Counter((example.corpus, example.target) for example in examples)
+    within = {
+        corpus: sum(count ** (1 - class_balance) for (name, _), count in classes.items() if name == corpus) for corpus in corpora
+    }
+    total = sum(count ** (1 - corpus_balance) for count in corpora.values())
+
+    def weight(example: Example) -> float:
+        corpus_share = corpora[example.corpus] ** (1 - corpus_balance) / total
+        clips = classes[example.corpus, example.target]
+        return corpus_share * clips ** (1 - class_balance) / within[example.corpus] / clips
+
+    return np.array([weight(example) for example in examples])
+
+
+def noises(corpora: str | Path | None = None, part: str = "train") -> list[Samples]:
+    """Background for augmentation; `test` is what the robustness benchmark mixes in, and training never hears it: fold 5 of ESC-10, every
+    fifth clip of emospeech-noise."""
+    outdoors = [clip for clip in load("esc10", corpora) if (_esc_fold(clip.path) == "5") == (part == "test")]
+    indoors = [clip for index, clip in enumerate(load("emospeech-noise", corpora)) if (index % 5 == 0) == (part == "test")]
+    roots = {"esc10": load("esc10", corpora), "emospeech-noise": load("emospeech-noise", corpora)}
+    return [read(roots[clip.corpus].file(clip)) for clip in (*outdoors, *indoors)]
+
+
+def rooms(corpora: str | Path | None = None, part: str = "train") -> list[Samples]:
+    """Room impulse responses; every fifth is for the benchmark alone."""
+    manifest = load("rir", corpora)
+    return [read(manifest.file(clip)) for index, clip in enumerate(manifest) if (index % 5 == 0) == (part == "test")]
+
+
+def read(file: Path) -> Samples:
+    """A clip as float32 mono at 16 kHz, (samples,)."""
+    (clip,) = load_audio(file)
+    return clip.waveform
+
+
+def _esc_fold(path: str) -> str:
+    """ESC-10 clips are named `<class number>_<class>_<fold>-<source>-<take>`."""
+    return Path(path).stem.rsplit("_", 1)[-1].split("-")[0]

@@ -1,0 +1,158 @@
+"""Hidden states of the frozen lower blocks, computed once: the clean clip (view 0) and degraded copies of it (views 1, 2, ...).
+
+One folder a cache, named by all that the numbers depend on: start weights, blocks, augmentation. In it, for each corpus and view, parts of
+`CLIPS_A_PART` clips: an .npy of float16 (frames, 384) holding the clips one after the other and a .json of where each begins. A part is
+written whole or not at all, so that a build that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emoser.digests import sha256
+from training.augment import RATE, Augmenter, Chances, Samples
+from training.data import Example, noises, read, rooms
+from training.encoders.compact import CompactEncoder
+
+CLIPS_A_PART = 400
+SECONDS_A_BATCH = 60  # of padded audio
+SHORTEST = RATE // 5  # s; what augmentation cuts is never shorter
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What a cache is computed from."""
+
+    weights: Path
+    frozen_blocks: int
+    chances: Chances
+    corpora: Path | None = None
+
+    @property
+    def key(self) -> str:
+        parts = [sha256(self.weights), self.frozen_blocks, dataclasses.asdict(self.chances)]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Features:
+    """Reads a cache: `get(example, view)` is float16 (frames, 384), mapped from the disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[tuple[str, int], dict[str, tuple[Path, int, int]]] = {}
+        self._arrays: dict[Path, NDArray[np.float16]] = {}
+
+    def get(self, example: Example, view: int) -> NDArray[np.float16]:
+        path, start, frames = self.places(example.corpus, view)[example.utterance.path]
+        if path not in self._arrays:
+            self._arrays[path] = np.load(path, mmap_mode="r")
+        return self._arrays[path][start : start + frames]
+
+    def frames(self, example: Example, view: int) -> int:
+        return self.places(example.corpus, view)[example.utterance.path][2]
+
+    def places(self, corpus: str, view: int) -> dict[str, tuple[Path, int, int]]:
+        if (corpus, view) not in self._places:
+            found: dict[str, tuple[Path, int, int]] = {}
+            for index in sorted(self.folder.glob(f"{corpus}-view{view}-*.json")):
+                array = index.with_suffix(".npy")
+                found |= {path: (array, start, frames) for path, (start, frames) in json.loads(index.read_text()).items()}
+            self._places[corpus, view] = found
+        return self._places[corpus, view]
+
+
+def build(source: Source, cache: Path, jobs: Iterable[tuple[int, Sequence[Example]]], workers: int | None = None) -> Features:
+    """Computes what is missing of `jobs`, pairs of a view and the examples needed in it, and opens the cache."""
+    folder = cache / source.key
+    folder.mkdir(parents=True, exist_ok=True)
+    present = Features(folder)
+    parts: list[tuple[str, int, list[Example]]] = []
+    for view, examples in jobs:
+        for corpus in sorted({example.corpus for example in examples}):
+            known = present.places(corpus, view)
+            missing = [example for example in examples if example.corpus == corpus and example.utterance.path not in known]
+            missing.sort(key=lambda example: (example.utterance.duration or 0.0, example.utterance.path))
+            parts += [(corpus, view, missing[i : i + CLIPS_A_PART]) for i in range(0, len(missing), CLIPS_A_PART)]
+    if parts:
+        clips = sum(len(part) for _, _, part in parts)
+        log.info("computing the states of %d clips in %d parts", clips, len(parts))
+        workers = workers or len(os.sched_getaffinity(0))
+        with ProcessPoolExecutor(workers, initializer=_start, initargs=(source,)) as pool:
+            for done, name in enumerate(pool.map(_compute, [(folder, *part) for part in parts]), 1):
+                log.info("%d of %d parts: %s", done, len(parts), name)
+    return Features(folder)
+
+
+class _Worker:
+    """One process's encoder and sounds; threads beyond one would only get in the other processes' way."""
+
+    def __init__(self, source: Source) -> None:
+        torch.set_num_threads(1)
+        self.blocks = source.frozen_blocks
+        self.encoder = CompactEncoder(max(1, source.frozen_blocks)).load_whisper(source.weights).eval()
+        self.augment = Augmenter(noises(source.corpora), rooms(source.corpora), source.chances)
+
+    def view(self, example: Example, view: int) -> Samples:
+        samples = read(example.file)
+        if view == 0:
+            return samples
+        seed = hashlib.sha256(f"{view} {example.corpus} {example.utterance.path}".encode()).digest()
+        degraded = self.augment(samples, np.random.default_rng(list(seed)))
+        return degraded if len(degraded) >= SHORTEST else samples
+
+    @torch.inference_mode()
+    def states(self, clips: list[Samples]) -> list[NDArray[np.float16]]:
+        lengths = torch.tensor([len(clip) for clip in clips])
+        waveform = torch.zeros(len(clips), int(lengths.max()))
+        for row, clip in zip(waveform, clips, strict=True):
+            row[: len(clip)] = torch.from_numpy(clip)
+        hidden, frames, _ = self.encoder.lower(waveform, lengths, self.blocks)
+        half = hidden.to(torch.float16).numpy()
+        return [half[index, :count].copy() for index, count in enumerate(frames.tolist())]
+
+
+_worker: _Worker | None = None
+
+
+def _start(source: Source) -> None:
+    global _worker
+    _worker = _Worker(source)
+
+
+def _compute(part: tuple[Path, str, int, list[Example]]) -> str:
+    folder, corpus, view, examples = part
+    assert _worker is not None
+    states: list[NDArray[np.float16]] = []
+    batch: list[Samples] = []
+    for example in examples:
+        clip = _worker.view(example, view)
+        if batch and (len(batch) + 1) * max(len(clip), *map(len, batch)) > SECONDS_A_BATCH * RATE:
+            states += _worker.states(batch)
+            batch = []
+        batch.append(clip)
+    states += _worker.states(batch)
+    starts = np.cumsum([0, *(len(state) for state in states)])
+    index = {
+        example.utterance.path: (int(start), len(state)) for example, start, state in zip(examples, starts[:-1], states, strict=True)
+    }
+    text = json.dumps(index)
+    name = f"{corpus}-view{view}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    partial = folder / f"{name}.partial"
+    with partial.open("wb") as file:
+        np.save(file, np.concatenate(states))
+    partial.rename(folder / f"{name}.npy")
+    (folder / f"{name}.json").write_text(text)
+    return name

@@ -1,0 +1,281 @@
+"""`python -m training fit RECIPE`: trains a recipe from cached states, keeps the best averaged weights by validation speakers.
+
+Every draw depends on the seed, the step and the process alone, so a run that was killed goes on as if it had not been. Several processes
+(`accelerate launch -m training fit ...`) draw different clips and average their gradients.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.data import Example, Examples, sampling_weights
+from training.evaluate import Scored, score, temperature_of
+from training.features import Features
+from training.model import EmotionModel
+from training.recipe import Recipe, Schedule
+from training.schedules import warmup_cosine
+
+log = logging.getLogger(__name__)
+
+UNTRAINED = 10_000_000  # steps from here on are drawn for statistics only
+SAVE_SECONDS = 180.0  # between two saved states of a running training
+
+
+@dataclass
+class Batch:
+    hidden: Tensor  # (batch, frames, 384), float32
+    frames: Tensor  # (batch,)
+    targets: Tensor  # (batch,)
+
+
+class Draws:
+    """The training clips of step n: balanced over corpora and classes, a random view, a random crop."""
+
+    def __init__(self, recipe: Recipe, examples: Sequence[Example], features: Features, process: int = 0) -> None:
+        self.recipe = recipe
+        self.examples = tuple(examples)
+        self.features = features
+        self.process = process
+        self.weights = sampling_weights(self.examples, recipe.data.corpus_balance, recipe.data.class_balance)
+        self.longest = round(recipe.data.longest_crop * 50)  # frames
+
+    def __getitem__(self, step: int) -> Batch:
+        random = np.random.default_rng([self.recipe.schedule.seed, step, self.process])
+        chosen = random.choice(len(self.examples), size=self.recipe.schedule.batch_size, p=self.weights)
+        augmentation = self.recipe.augmentation
+        states: list[NDArray[np.float16]] = []
+        for index in chosen:
+            degraded = augmentation.views > 0 and random.random() >= augmentation.clean_share
+            view = int(random.integers(1, augmentation.views + 1)) if degraded else 0
+            state = self.features.get(self.examples[index], view)
+            start = int(random.integers(max(1, len(state) - self.longest + 1)))
+            states.append(state[start : start + self.longest])
+        return stack(states, [self.examples[index].target for index in chosen])
+
+
+def stack(states: Sequence[NDArray[np.float16]], targets: Sequence[int]) -> Batch:
+    frames = torch.tensor([len(state) for state in states])
+    hidden = torch.zeros(len(states), int(frames.max()), states[0].shape[1])
+    for row, state in zip(hidden, states, strict=True):
+        row[: len(state)] = torch.from_numpy(state.astype(np.float32))
+    return Batch(hidden, frames, torch.tensor(targets))
+
+
+def whole_clips(examples: Sequence[Example], features: Features, view: int, frames_a_batch: int = 6000) -> Iterator[tuple[list[int], Batch]]:
+    """Batches of whole clips, short ones first, with the places they have in `examples`."""
+    order = sorted(range(len(examples)), key=lambda index: features.frames(examples[index], view))
+    batch: list[int] = []
+    for index in [*order, -1]:
+        full = index >= 0 and (len(batch) + 1) * features.frames(examples[index], view) > frames_a_batch
+        if batch and (full or index < 0):
+            yield batch, stack([features.get(examples[i], view) for i in batch], [examples[i].target for i in batch])
+            batch = []
+        if index >= 0:
+            batch.append(index)
+
+
+@torch.inference_mode()
+def logits_of(model: EmotionModel, examples: Sequence[Example], features: Features, view: int, bf16: bool = False) -> NDArray[np.float32]:
+    """(clips, classes) over all of the recipe's classes, in the order of `examples`."""
+    model.eval()
+    rows: dict[int, NDArray[np.float32]] = {}
+    device = next(model.parameters()).device
+    for places, batch in whole_clips(examples, features, view):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            output = model.forward_states(batch.hidden.to(device), batch.frames.to(device))
+        rows.update(zip(places, output.logits.float().cpu().numpy(), strict=True))
+    return np.stack([rows[index] for index in range(len(examples))])
+
+
+def loss_of(logits: Tensor, targets: Tensor, own: int, schedule: Schedule) -> Tensor:
+    """Cross-entropy over all classes, and, weighted by `subset_loss`, over the first `own` for the clips that belong to those."""
+    everything = F.cross_entropy(logits, targets, label_smoothing=schedule.label_smoothing)
+    if own == logits.shape[1] or not schedule.subset_loss:
+        return everything
+    inside = targets < own
+    if not bool(inside.any()):
+        return everything
+    subset = F.cross_entropy(logits[inside, :own], targets[inside], label_smoothing=schedule.label_smoothing)
+    return everything * (1 - schedule.subset_loss) + subset * schedule.subset_loss
+
+
+class Step(nn.Module):
+    """What DistributedDataParallel wraps: its `forward` is the one on cached states."""
+
+    def __init__(self, model: EmotionModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, hidden: Tensor, frames: Tensor) -> Tensor:
+        return self.model.forward_states(hidden, frames).logits
+
+
+class Average:
+    """Exponentially averaged weights; the early steps count less, so that the random start is forgotten."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    def update(self, model: nn.Module, step: int) -> None:
+        decay = min(self.decay, (step + 1) / (step + 10)) if self.decay else 0.0
+        for name, value in model.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.state[name].lerp_(value.detach(), 1 - decay)
+            else:
+                self.state[name].copy_(value)
+
+
+@dataclass
+class Fitted:
+    """What a run leaves: the kept weights, its validation history, and the temperature fitted there."""
+
+    state: dict[str, Tensor]
+    history: list[dict[str, Any]]
+    temperature: float
+    step: int
+    seconds: float
+
+
+def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Features, folder: Path) -> Fitted:
+    """Trains `model` in place of its kept weights and writes progress, TensorBoard logs and a resumable state to `folder`."""
+    schedule = recipe.schedule
+    torch.manual_seed(schedule.seed)
+    accelerator = Accelerator(mixed_precision=schedule.precision, cpu=not torch.cuda.is_available())
+    accelerator.wait_for_everyone()
+    draws = Draws(recipe, examples.train, features, accelerator.process_index)
+    _standardise(model, draws)
+    _freeze(model)
+    optimizer = torch.optim.AdamW(_groups(model, schedule), betas=(0.9, 0.98), fused=False)
+    step_model, optimizer = accelerator.prepare(Step(model), optimizer)
+    average = Average(model, schedule.average)
+    history: list[dict[str, Any]] = []
+    best: dict[str, Tensor] | None = None
+    start, before = 0, 0.0
+    saved = folder / "running.pt"
+    if saved.is_file():
+        running = torch.load(saved, weights_only=False, map_location=accelerator.device)
+        if running["recipe"] != recipe.checksum():
+            raise ValueError(f"{saved} is of another recipe; remove {folder} or give the run another --name")
+        model.load_state_dict(running["model"])
+        optimizer.load_state_dict(running["optimizer"])
+        average.state, best = running["average"], running["best"]
+        history, start, before = running["history"], running["step"], running["seconds"]
+        log.info("going on at step %d of %d", start, schedule.steps)
+    writer = _writer(folder, start) if accelerator.is_main_process else None
+    began = last_saved = time.monotonic()
+    losses: list[float] = []
+    for step in range(start, schedule.steps):
+        torch.manual_seed(hash((schedule.seed, step, accelerator.process_index)) % 2**31)
+        for group in optimizer.param_groups:
+            peak = group["peak"]
+            group["lr"] = warmup_cosine(step, schedule.steps, round(schedule.warm_up * schedule.steps), peak, schedule.final_rate * peak)
+        batch = draws[step]
+        step_model.train()
+        with accelerator.autocast():
+            logits = step_model(batch.hidden.to(accelerator.device), batch.frames.to(accelerator.device))
+        loss = loss_of(logits.float(), batch.targets.to(accelerator.device), len(recipe.data.labels), schedule)
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(model.parameters(), schedule.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update(model, step)
+        losses.append(float(loss.detach()))
+        done = step + 1
+        if done % schedule.evaluate_every == 0 or done == schedule.steps:
+            scored = _validate(recipe, model, average, examples, features)
+            entry = {"step": done, "loss": float(np.mean(losses)), "seconds": before + time.monotonic() - began, **scored}
+            losses = []
+            if schedule.keep == "last" or not history or entry["selection"] >= max(item["selection"] for item in history):
+                best = {name: value.clone() for name, value in average.state.items()}
+            history.append(entry)
+            log.info("%s", json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in entry.items()}))
+            if writer is not None:
+                for key, value in entry.items():
+                    if isinstance(value, float):
+                        writer.add_scalar(key, value, done)
+        if accelerator.is_main_process and time.monotonic() - last_saved > SAVE_SECONDS and done < schedule.steps:
+            last_saved = time.monotonic()
+            running = {
+                "recipe": recipe.checksum(),
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "average": average.state,
+                "best": best,
+                "history": history,
+                "step": done,
+                "seconds": before + time.monotonic() - began,
+            }
+            torch.save(running, saved.with_suffix(".partial"))
+            saved.with_suffix(".partial").rename(saved)
+    assert best is not None
+    model.load_state_dict(best)
+    if writer is not None:
+        writer.close()
+    kept = max(history, key=lambda item: (item["selection"], item["step"])) if schedule.keep == "best" else history[-1]
+    logits = logits_of(model, examples.validation, features, 0)[:, : len(recipe.data.labels)]
+    temperature = temperature_of(logits, np.array([example.target for example in examples.validation]))
+    saved.unlink(missing_ok=True)
+    return Fitted(best, history, temperature, kept["step"], before + time.monotonic() - began)
+
+
+def _validate(recipe: Recipe, model: EmotionModel, average: Average, examples: Examples, features: Features) -> dict[str, float]:
+    """Mean over corpora of UAR with the averaged weights, on clean clips and (where there are any) on degraded ones; selection: their mean."""
+    own = len(recipe.data.labels)
+    trained = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(average.state)
+    views = {"clean": 0, "degraded": 1} if recipe.augmentation.views else {"clean": 0}
+    found: dict[str, float] = {}
+    for name, view in views.items():
+        logits = logits_of(model, examples.validation, features, view, bf16=recipe.schedule.precision == "bf16")[:, :own]
+        scored: Scored = score(logits, examples.validation, recipe.data.labels, intervals=False)
+        found |= {f"{name}/{corpus}": value.uar for corpus, value in scored.corpora.items()}
+        found[name] = scored.mean_uar
+        found[f"{name}/pooled"] = scored.pooled.uar
+    model.load_state_dict(trained)
+    found["selection"] = float(np.mean([found[name] for name in views]))
+    return found
+
+
+def _standardise(model: EmotionModel, draws: Draws, batches: int = 8) -> None:
+    model.eval()
+    with torch.no_grad():
+        drawn = [draws[UNTRAINED + index] for index in range(batches)]
+        model.mix.standardise([(model.states(batch.hidden, batch.frames), batch.frames) for batch in drawn])
+
+
+def _freeze(model: EmotionModel) -> None:
+    trained = {id(parameter) for group in model.parameters_by_depth() for parameter in group}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in trained)
+
+
+def _groups(model: EmotionModel, schedule: Schedule) -> list[dict[str, Any]]:
+    """Matrices decay, vectors do not (shiftser.md 8.2); each block further down learns more slowly by `layer_decay`."""
+    groups = []
+    for depth, parameters in enumerate(model.parameters_by_depth()):
+        peak = schedule.learning_rate if depth == 0 else schedule.encoder_learning_rate * schedule.layer_decay ** (depth - 1)
+        for matrices in (True, False):
+            chosen = [parameter for parameter in parameters if (parameter.ndim > 1) == matrices]
+            if chosen:
+                groups.append({"params": chosen, "peak": peak, "lr": peak, "weight_decay": schedule.weight_decay if matrices else 0.0})
+    return groups
+
+
+def _writer(folder: Path, step: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)

@@ -1,0 +1,181 @@
+"""Recipes: what a checkpoint is made of. A recipe file is a diff against `recipes/defaults.yaml`; both become these types.
+
+    python -m training fit training/recipes/shiftcnn.yaml
+    python -m training fit training/recipes/shiftcnn.yaml --set data.leave_out=[nemo] --name shiftcnn-without-nemo
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training.augment import Chances
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class RecipeError(ValueError):
+    """A recipe names something that does not exist, or gives it a value that it cannot have."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which clips, under which labels, and who is held out."""
+
+    corpora: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # what the checkpoint tells apart
+    more_labels: tuple[str, ...] = ()  # told apart in training only: their clips teach the features, the export drops their rows
+    rename: dict[str, dict[str, str]] = field(default_factory=dict)  # corpus -> {its label: ours}
+    split: str = "default"  # a name in recipes/splits.yaml
+    leave_out: tuple[str, ...] = ()  # corpora kept out of training and validation altogether
+    corpus_balance: float = 0.5  # 0: clips count alike; 1: corpora count alike
+    class_balance: float = 1.0  # the same for the classes within a corpus
+    longest_crop: float = 3.0  # s of speech a training clip is cut to, at random
+
+
+@dataclass(frozen=True)
+class Model:
+    """Encoder and head. `frozen_blocks` lower blocks keep the start weights, and their output is cached."""
+
+    blocks: int = 3
+    frozen_blocks: int = 1
+    pool: int = 2  # hidden frames averaged into one before the head: 2 gives 25 Hz
+    head: str = "shiftcnn"
+    head_options: dict[str, Any] = field(default_factory=dict)
+    specaugment: dict[str, Any] = field(default_factory=dict)  # of the head's feature masking; empty: the paper's spans
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Degraded copies of each training clip, made once and cached; which copy and which crop of it is drawn anew at every step."""
+
+    views: int = 3  # degraded copies beside the clean one
+    clean_share: float = 0.3  # of the training steps' clips
+    chances: Chances = field(default_factory=Chances)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    steps: int = 1000
+    batch_size: int = 48
+    learning_rate: float = 5e-4  # of the head
+    encoder_learning_rate: float = 5e-5  # of the blocks that are not frozen
+    layer_decay: float = 1.0  # factor on the rate a block further down
+    warm_up: float = 0.1  # share of the steps
+    final_rate: float = 0.02  # share of the peak at the end
+    weight_decay: float = 0.05
+    clip_norm: float = 5.0
+    label_smoothing: float = 0.1
+    subset_loss: float = 0.5  # weight of the loss over the checkpoint's own labels where `more_labels` are trained too
+    average: float = 0.995  # decay of the averaged weights, which are the ones that are kept; 0 is off
+    evaluate_every: int = 200
+    keep: str = "best"  # best on validation, or last
+    precision: str = "bf16"
+    seed: int = 42
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str = ""
+    summary: str = ""
+    task: str = "utterance"
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    schedule: Schedule = field(default_factory=Schedule)
+    register: dict[str, Any] = field(default_factory=dict)  # fields that the registry entry takes as they stand: system, license, ...
+
+    @property
+    def all_labels(self) -> tuple[str, ...]:
+        return self.data.labels + self.data.more_labels
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def checksum(self) -> str:
+        """Of everything that changes the weights: the registry's fields and the summary do not."""
+        parts = {name: value for name, value in self.to_dict().items() if name not in ("name", "summary", "register")}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def read_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: str | None = None) -> Recipe:
+    """A recipe file, or the name of one in recipes/, over the defaults; `overrides` are `section.field=value`, values in YAML."""
+    path = Path(path)
+    if not path.suffix:
+        path = RECIPES / f"{path}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml") if file.stem not in ("defaults", "splits")))
+        raise RecipeError(f"no recipe {path}; there are: {known}")
+    values = _merge(_read(RECIPES / "defaults.yaml"), _read(path))
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise RecipeError(f"{override!r} is not section.field=value")
+        nested: Any = yaml.safe_load(value)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        values = _merge(values, nested)
+    values.setdefault("name", path.stem)
+    if name:
+        values["name"] = name
+    recipe: Recipe = _build(Recipe, values, path.name)
+    _check(recipe)
+    return recipe
+
+
+def _check(recipe: Recipe) -> None:
+    if len(recipe.data.labels) < 2:
+        raise RecipeError("data.labels needs two labels at least")
+    if set(recipe.data.labels) & set(recipe.data.more_labels):
+        raise RecipeError("data.more_labels repeats labels of data.labels")
+    if not 0 <= recipe.model.frozen_blocks <= recipe.model.blocks:
+        raise RecipeError(f"model.frozen_blocks {recipe.model.frozen_blocks} is not within the encoder's {recipe.model.blocks} blocks")
+    if recipe.schedule.keep not in ("best", "last"):
+        raise RecipeError(f"schedule.keep is best or last, not {recipe.schedule.keep!r}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path.name} is not a mapping")
+    return values
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        merged[key] = _merge(merged[key], value) if isinstance(value, dict) and isinstance(merged.get(key), dict) else value
+    return merged
+
+
+def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise RecipeError(f"{where}: {kind.__name__} has no {', '.join(unknown)}; it has {', '.join(hints)}")
+    return kind(**{name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value or {}, where)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"{where} is a list, not {value!r}")
+        return tuple(value)
+    if origin is dict or hint is Any or isinstance(hint, types.UnionType):
+        return value
+    if hint is float and isinstance(value, int | float | str):
+        return float(value)  # YAML reads 5e-4 as a string
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise RecipeError(f"{where} is {hint.__name__}, not {value!r}")
+    return value

@@ -1,0 +1,170 @@
+"""A run: a recipe brought together with its inputs, and what it leaves behind.
+
+`runs/<name>/` (ignored by git) holds TensorBoard logs, the resumable state while training, `weights.pt` and `record.json` at the end;
+`training/records/<name>.json` is the record of what is shipped, committed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from emoser.digests import sha256
+from emoser.metrics import Score
+from training import paths
+from training.data import Examples, examples_of
+from training.evaluate import calibration_error, score
+from training.features import Features, Source, build
+from training.loop import fit, logits_of
+from training.model import EmotionModel
+from training.recipe import Recipe
+
+CLONE = Path(__file__).resolve().parents[1]
+RECORDS = Path(__file__).parent / "records"
+START_WEIGHTS = "whisper-tiny-en"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a command reads and writes; None means what `training.paths` finds."""
+
+    runs: Path = CLONE / "runs"
+    cache: Path = CLONE / "cache" / "features"
+    corpora: Path | None = None
+    weights: Path | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    recipe: Recipe
+    examples: Examples
+    source: Source
+    features: Features
+    folder: Path
+
+    def model(self) -> EmotionModel:
+        """A new model: the head at random by the recipe's seed, the encoder from the start weights."""
+        torch.manual_seed(self.recipe.schedule.seed)
+        model = EmotionModel(self.recipe.model, len(self.recipe.all_labels))
+        model.encoder.load_whisper(self.source.weights)
+        return model
+
+    def trained(self) -> EmotionModel:
+        """The model with the run's weights."""
+        model = self.model()
+        file = self.folder / "weights.pt"
+        if not file.is_file():
+            raise FileNotFoundError(f"{self.recipe.name} is not trained yet: python -m training fit {self.recipe.name}")
+        model.load_state_dict(torch.load(file, weights_only=True))
+        return model.eval()
+
+    def record(self) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads((self.folder / "record.json").read_text())
+        return record
+
+
+def prepare(recipe: Recipe, places: Places) -> Prepared:
+    """Finds corpora and start weights and computes the cached states that are missing."""
+    examples = examples_of(recipe.data, places.corpora)
+    source = Source(paths.weights(START_WEIGHTS, places.weights), recipe.model.frozen_blocks, recipe.augmentation.chances, places.corpora)
+    jobs = [(0, (*examples.train, *examples.validation, *examples.test))]
+    if recipe.augmentation.views:
+        jobs.append((1, (*examples.train, *examples.validation)))
+        jobs += [(view, examples.train) for view in range(2, recipe.augmentation.views + 1)]
+    features = build(source, places.cache, jobs, places.workers)
+    folder = places.runs / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    return Prepared(recipe, examples, source, features, folder)
+
+
+def run_fit(recipe: Recipe, places: Places) -> Prepared:
+    """Trains (or goes on training) and writes the run's weights and record. The test speakers are not looked at."""
+    began = time.time()
+    prepared = prepare(recipe, places)
+    model = prepared.model()
+    fitted = fit(recipe, model, prepared.examples, prepared.features, prepared.folder)
+    torch.save(fitted.state, prepared.folder / "weights.pt")
+    own = len(recipe.data.labels)
+    logits = logits_of(model, prepared.examples.validation, prepared.features, 0)[:, :own]
+    targets = np.array([example.target for example in prepared.examples.validation])
+    record = {
+        "name": recipe.name,
+        "recipe": recipe.to_dict(),
+        "recipe_sha256": recipe.checksum(),
+        "seed": recipe.schedule.seed,
+        "clips": prepared.examples.description,
+        "corpora_sha256": prepared.examples.checksum,
+        "start_weights_sha256": sha256(prepared.source.weights),
+        "revision": _revision(),
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "numpy", "soundfile", "soxr", "av", "accelerate")},
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)),
+        "finished": time.strftime("%Y-%m-%d", time.gmtime(began)),
+        "seconds": round(fitted.seconds),
+        "kept_step": fitted.step,
+        "temperature": round(fitted.temperature, 4),
+        "validation": score(logits, prepared.examples.validation, recipe.data.labels).to_dict(),
+        "validation_ece": calibration_error(logits, targets, fitted.temperature),
+        "history": fitted.history,
+    }
+    (prepared.folder / "record.json").write_text(json.dumps(rounded(record), indent=1) + "\n")
+    log.info("kept step %d of %d; temperature %.3f", fitted.step, recipe.schedule.steps, fitted.temperature)
+    return prepared
+
+
+def run_evaluate(recipe: Recipe, places: Places) -> dict[str, Any]:
+    """Scores a trained run on its test speakers (and the whole of each corpus left out), once; writes `test.json` beside its record."""
+    prepared = prepare(recipe, places)
+    record = prepared.record()
+    logits = logits_of(prepared.trained(), prepared.examples.test, prepared.features, 0)[:, : len(recipe.data.labels)]
+    targets = np.array([example.target for example in prepared.examples.test])
+    scored = score(logits, prepared.examples.test, recipe.data.labels)
+    left_out = set(recipe.data.leave_out)
+    result = {
+        "name": recipe.name,
+        "recipe_sha256": recipe.checksum(),
+        "labels": list(recipe.data.labels),
+        "temperature": record["temperature"],
+        "left_out": sorted(left_out),
+        "ece": calibration_error(logits, targets, record["temperature"]),
+        **scored.to_dict(),
+    }
+    (prepared.folder / "test.json").write_text(json.dumps(rounded(result), indent=1) + "\n")
+    for name, value in {**scored.corpora, "pooled": scored.pooled}.items():
+        assert isinstance(value, Score)
+        low, high = value.interval or (float("nan"), float("nan"))
+        log.info("%-16s UAR %5.1f  [%5.1f, %5.1f]  %d clips", name, 100 * value.uar, 100 * low, 100 * high, value.clips)
+    return result
+
+
+def rounded(value: Any, digits: int = 5) -> Any:
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, dict):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return value
+
+
+def _revision() -> str:
+    """The commit that the code stands at, with a plus where files were changed since; empty outside a clone."""
+    try:
+        described = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=CLONE, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return described.stdout.strip()
