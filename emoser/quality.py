@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import soxr
@@ -37,13 +37,7 @@ LEAST_FRAMES = 10  # for an estimate of the ratio of signal to noise
 
 Severity = Literal["error", "warning", "info"]
 Speech = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-
-class BinaryFile(Protocol):
-    def read(self) -> bytes: ...
-
-
-Source = str | bytes | BinaryFile
+Source = str | bytes  # a path, or the bytes of a file
 
 
 @dataclass(frozen=True)
@@ -97,15 +91,14 @@ class Quality:
 
 
 def check(source: Source, speech: Speech | None = None) -> Quality:
-    """Measure a file: a path, the bytes of one, or a binary file object.
+    """Measure a file.
 
     speech: waveform (samples,) at 16 kHz -> a probability for each 32 ms; the bundled model if None.
 
     Raises AudioDecodeError; MissingExtra where the file needs the extra `media`, or the speech model an onnxruntime.
     """
     name = source_name(source)
-    data = Path(source) if isinstance(source, str) else source if isinstance(source, bytes) else source.read()
-    with open_source(data, name or "the audio bytes") as reader:
+    with open_source(Path(source) if isinstance(source, str) else source, name or "the audio bytes") as reader:
         meter = Meter(reader.rate, reader.channels, speech or bundled_speech(), lossy=reader.lossy)
         for block in reader:
             meter.add(block)

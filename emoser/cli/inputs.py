@@ -7,9 +7,8 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
 
-from emoser.errors import AudioDecodeError, AudioError, UsageError
+from emoser.errors import AudioError, UsageError
 from emoser.results import Failure
 
 STDIN = "-"
@@ -94,28 +93,9 @@ def _matching(pattern: str) -> Iterator[str | Failure]:
     yield from sorted(set(kept))
 
 
-class ByBytes:
-    """A file whose name is not UTF-8, read by Python: soundfile encodes names and fails on these. `name` and `read` are those of a file."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def read(self) -> bytes:
-        try:
-            return Path(self.name).read_bytes()
-        except OSError as error:
-            raise AudioDecodeError(f"{self.name} cannot be read: {error.strerror}") from error
-
-
-def source(path: str) -> str | bytes | BinaryIO:
+def source(path: str) -> str | bytes:
     """What to give to a model for a path of `expand`."""
-    if path == STDIN:
-        return sys.stdin.buffer.read()
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return cast(BinaryIO, ByBytes(path))
-    return path
+    return sys.stdin.buffer.read() if path == STDIN else path
 
 
 def is_audio(name: str) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Result: TypeAlias = Prediction | Embedding | Quality | Failure
 
-Source: TypeAlias = str | bytes | BinaryIO  # a path, the bytes of standard input, or a file whose name is not text
+Source: TypeAlias = str | bytes  # a path, or the bytes of standard input
 Stream: TypeAlias = Callable[[Iterable[Source]], "Generator[Result, None, None]"]
 
 

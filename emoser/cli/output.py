@@ -8,8 +8,9 @@ import shutil
 import signal
 import stat
 import sys
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -48,7 +49,11 @@ class Output:
     def __enter__(self) -> Self:
         try:
             self._stream = self._open()
-            self._writer.open(self._stream, self._header)
+            try:
+                self._writer.open(self._stream, self._header)
+            except BaseException:
+                self._discard()
+                raise
         except BrokenPipeError:
             raise
         except OSError as error:
@@ -73,16 +78,13 @@ class Output:
         if isinstance(error, OutputError | BrokenPipeError):
             self._discard()
             return
-        # Ending the document takes a moment; a second Ctrl-C in it would lose what the first one left.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            self._finish()
+            with _uninterrupted():
+                self._finish()
         except BrokenPipeError:
             # Ctrl-C ends a whole pipeline: that the reader has gone too is no news.
             if not isinstance(error, KeyboardInterrupt):
                 raise
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def _finish(self) -> None:
         try:
@@ -127,6 +129,19 @@ class Output:
 
     def _error(self, error: OSError) -> OutputError:
         return OutputError(f"could not write {self.path or 'to standard output'}: {error.strerror}")
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ending a document takes a moment; a second Ctrl-C in it would lose what the first one left."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers, and is interrupted
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _stdout() -> BinaryIO:

@@ -18,7 +18,7 @@ from emoser.cli import COMMANDS, main
 from emoser.cli.options import DEFAULT_MODEL, Settings
 from emoser.errors import EmoserError
 
-from .conftest import ROOT, environment
+from .conftest import ROOT, VALID, environment
 
 Emoser = Callable[..., Any]
 LOADED = """
@@ -71,19 +71,51 @@ def test_every_command_has_help_with_examples(emoser: Emoser) -> None:
         assert max(map(len, ran.out.decode().splitlines())) <= 100
 
 
-def test_the_examples_of_the_help_can_be_parsed() -> None:
-    """Whatever follows `emoser NAME` in an example is an option or argument of that command."""
+def parse(line: str) -> None:
+    """Raises where what follows `emoser` is no command, option or argument."""
     context = main.make_context("emoser", ["models"])
-    found = 0
+    words = shlex.split(re.split(r"  +\(|  +#| > | \| ", line)[0])
+    called = main.get_command(context, words[0])
+    assert called is not None, line
+    called.make_context(words[0], words[1:])
+
+
+EXAMPLE = re.compile(r"^ *(?:.*\| )?emoser (.+)$", re.MULTILINE)
+
+
+def test_the_examples_of_the_help_can_be_parsed() -> None:
+    context = main.make_context("emoser", ["models"])
+    lines = []
     for command in (main, *(main.get_command(context, name) for name in COMMANDS)):
         assert command is not None and command.epilog
-        for line in re.findall(r"^  (?:.*\| )?emoser (.+)$", command.epilog, re.MULTILINE):
-            words = shlex.split(re.split(r"  +\(| > ", line)[0])
-            called = main.get_command(context, words[0])
-            assert called is not None, line
-            called.make_context(words[0], words[1:])
-            found += 1
-    assert found >= 25
+        lines += EXAMPLE.findall(command.epilog)
+    assert len(lines) >= 25
+    for line in lines:
+        parse(line)
+
+
+def test_the_examples_of_the_documents_can_be_parsed() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "usage.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in EXAMPLE.findall(block)]
+    assert len(lines) >= 8
+    for line in lines:
+        parse(line)
+
+
+def test_the_json_of_the_documents_keeps_the_contract() -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "json.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        VALID.validate(json.loads(block))
+
+
+def test_the_documents_name_every_finding_and_warning() -> None:
+    schema = json.loads((ROOT / "emoser" / "formats" / "emoser-1.schema.json").read_text(encoding="utf-8"))["$defs"]
+    usage, contract = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("usage.md", "json.md"))
+    codes = set(schema["quality"]["properties"]["findings"]["items"]["properties"]["code"]["enum"])
+    assert codes == set(re.findall(r'Finding\(\s*"(\w+)"', (ROOT / "emoser" / "quality.py").read_text(encoding="utf-8")))
+    assert [code for code in codes if f"`{code}`" not in usage] == []
+    assert [code for code in schema["warnings"]["items"]["enum"] if f"| `{code}`" not in contract] == []
 
 
 def test_the_version_is_that_of_the_project(emoser: Emoser) -> None:
