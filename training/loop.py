@@ -74,7 +74,9 @@ def stack(states: Sequence[NDArray[np.float16]], targets: Sequence[int]) -> Batc
     return Batch(hidden, frames, torch.tensor(targets))
 
 
-def whole_clips(examples: Sequence[Example], features: Features, view: int, frames_a_batch: int = 6000) -> Iterator[tuple[list[int], Batch]]:
+def whole_clips(
+    examples: Sequence[Example], features: Features, view: int, frames_a_batch: int = 6000
+) -> Iterator[tuple[list[int], Batch]]:
     """Batches of whole clips, short ones first, with the places they have in `examples`."""
     order = sorted(range(len(examples)), key=lambda index: features.frames(examples[index], view))
     batch: list[int] = []
@@ -233,7 +235,10 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
 
 
 def _validate(recipe: Recipe, model: EmotionModel, average: Average, examples: Examples, features: Features) -> dict[str, float]:
-    """Mean over corpora of UAR with the averaged weights, on clean clips and (where there are any) on degraded ones; selection: their mean."""
+    """Mean over corpora of UAR with the averaged weights, on clean clips and, where there are any, on degraded ones.
+
+    `selection` is the mean of the two.
+    """
     own = len(recipe.data.labels)
     trained = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(average.state)

@@ -1,4 +1,4 @@
-"""An utterance model: compact encoder, a learnt mix of its layers, and one of the published heads; and the same with the graph interface."""
+"""An utterance model: compact encoder, a learnt mix of its layers, one of the published heads; and the same as an exported graph."""
 
 from __future__ import annotations
 
@@ -124,8 +124,7 @@ class Graph(nn.Module):
         output, inner, starts = self.model(waveform, lengths)
         hop = self.model.frame_samples
         frame_lengths = torch.div(lengths + hop - 1, hop, rounding_mode="floor")
-        count = torch.div(torch.tensor(waveform.shape[1]) + hop - 1, hop, rounding_mode="floor") if torch.jit.is_tracing() else None
-        total = (waveform.shape[1] + hop - 1) // hop if count is None else count
+        total = (waveform.shape[1] + hop - 1) // hop
         place = torch.arange(total, device=waveform.device)[None, :] - starts[:, None]
         inside = (place >= 0) & (place < inner[:, None])
         place = place.clamp(min=0)

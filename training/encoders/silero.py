@@ -17,10 +17,11 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from torch import Tensor, nn
 
 from training.encoders.lstm import LSTM
+from training.graphs import store_as_half, strip_traces
 from training.paths import weights
 
 SAMPLE_RATE = 16_000  # Hz
@@ -92,33 +93,6 @@ class SileroVAD(nn.Module):
             state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         self.load_state_dict({name.replace("lstm_cell.", "lstm.") + ("_l0" if "lstm_cell." in name else ""): state[name] for name in state})
         return self
-
-
-def store_as_half(model: onnx.ModelProto) -> None:
-    """Turns fp32 weights into fp16 with a cast behind each, in place. onnxruntime folds the casts when it loads the file."""
-    casts = []
-    for weight in model.graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or len(numpy_helper.to_array(weight).shape) == 0:
-            continue
-        name = weight.name
-        weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), name + ".half"))
-        casts.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT))
-    nodes = [*casts, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-
-
-def strip_traces(model: onnx.ModelProto) -> None:
-    """Drops what the exporter notes about the machine: stack traces with paths, and shapes of the example."""
-    del model.graph.value_info[:]
-    del model.metadata_props[:]
-    del model.graph.metadata_props[:]
-    for node in model.graph.node:
-        del node.metadata_props[:]
-        node.doc_string = ""
-    for port in (*model.graph.input, *model.graph.output, *model.graph.initializer):
-        del port.metadata_props[:]
-        port.doc_string = ""
 
 
 def export(weights_path: str | Path, out_path: str | Path) -> None:
