@@ -72,12 +72,13 @@ def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Str
             with closing(stream(map(source, todo))) as results, Bar(len(todo), wanted=not settings.quiet) as bar:
                 output.step_aside_with(bar.step_aside)
                 for result in _chain(failures, results):
-                    if tally.add(result):
-                        bar.advance()
                     if isinstance(result, Failure):
                         bar.step_aside()
                         note(settings, str(result.error))
                     output.write(result)
+                    # Counted when written: Ctrl-C between the two leaves one more in the output than is said, never one less.
+                    if tally.add(result):
+                        bar.advance()
     except KeyboardInterrupt:
         silence_stdout()
         return fail(f"interrupted; {tally.inputs} of {tally.total} inputs are done and written{_how_to_go_on(output)}", INTERRUPTED)

@@ -67,7 +67,7 @@ def emoser(tmp_path: Path, registry: Path) -> Callable[..., Ran]:
             capture_output="stdout" not in more,
             env=environment(**(env or {})),
             cwd=cwd,
-            timeout=60,
+            timeout=180,
             check=False,
             **more,
         )

