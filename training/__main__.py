@@ -25,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
         ("fit", "train a recipe, or go on where a killed run stopped"),
         ("evaluate", "score a trained run on its test speakers"),
         ("export", "write a trained run as ONNX and TorchScript and register it"),
+        ("unseen", "the recipe once for each corpus left out, tested on that corpus"),
         ("reproduce", "fit, evaluate and export anew, and compare with the committed record"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -57,6 +58,10 @@ def _run(options: argparse.Namespace) -> int:
             from training.export import run_export
 
             run_export(recipe, places)
+        elif options.command == "unseen":
+            from training.unseen import run_unseen
+
+            run_unseen(recipe, places)
         else:
             from training.reproduce import run_reproduce
 

@@ -96,7 +96,7 @@ def write_torchscript(model: EmotionModel, classes: int, description: dict[str, 
 
 
 def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool = True) -> dict[str, Any]:
-    """Writes both files and the registry entry under `root` and returns the entry; with `record`, the run's record goes to training/records.
+    """Writes both files and the registry entry under `root`; with `record`, the run's record goes to training/records. Returns the entry.
 
     Raises where the two files disagree by more than 1e-4.
     """

@@ -39,6 +39,12 @@ class Batch:
     hidden: Tensor  # (batch, frames, 384), float32
     frames: Tensor  # (batch,)
     targets: Tensor  # (batch,)
+    order: Tensor  # (batch,): the clip that each is mixed with
+    share: Tensor  # (batch,): how much of itself it keeps
+
+    def soft_targets(self, classes: int) -> Tensor:
+        own = F.one_hot(self.targets, classes).float()
+        return self.share[:, None] * own + (1 - self.share)[:, None] * own[self.order]
 
 
 class Draws:
@@ -63,7 +69,13 @@ class Draws:
             state = self.features.get(self.examples[index], view)
             start = int(random.integers(max(1, len(state) - self.longest + 1)))
             states.append(state[start : start + self.longest])
-        return stack(states, [self.examples[index].target for index in chosen])
+        batch = stack(states, [self.examples[index].target for index in chosen])
+        alpha = self.recipe.schedule.mixup
+        if alpha:
+            share = random.beta(alpha, alpha, size=len(chosen))
+            batch.share = torch.from_numpy(np.maximum(share, 1 - share).astype(np.float32))
+            batch.order = torch.from_numpy(random.permutation(len(chosen)))
+        return batch
 
 
 def stack(states: Sequence[NDArray[np.float16]], targets: Sequence[int]) -> Batch:
@@ -71,7 +83,7 @@ def stack(states: Sequence[NDArray[np.float16]], targets: Sequence[int]) -> Batc
     hidden = torch.zeros(len(states), int(frames.max()), states[0].shape[1])
     for row, state in zip(hidden, states, strict=True):
         row[: len(state)] = torch.from_numpy(state.astype(np.float32))
-    return Batch(hidden, frames, torch.tensor(targets))
+    return Batch(hidden, frames, torch.tensor(targets), torch.arange(len(states)), torch.ones(len(states)))
 
 
 def whole_clips(
@@ -97,32 +109,36 @@ def logits_of(model: EmotionModel, examples: Sequence[Example], features: Featur
     device = next(model.parameters()).device
     for places, batch in whole_clips(examples, features, view):
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            output = model.forward_states(batch.hidden.to(device), batch.frames.to(device))
-        rows.update(zip(places, output.logits.float().cpu().numpy(), strict=True))
+            logits = model.read(model.pool_states(batch.hidden.to(device), batch.frames.to(device)))[0]
+        rows.update(zip(places, logits.float().cpu().numpy(), strict=True))
     return np.stack([rows[index] for index in range(len(examples))])
 
 
 def loss_of(logits: Tensor, targets: Tensor, own: int, schedule: Schedule) -> Tensor:
-    """Cross-entropy over all classes, and, weighted by `subset_loss`, over the first `own` for the clips that belong to those."""
-    everything = F.cross_entropy(logits, targets, label_smoothing=schedule.label_smoothing)
-    if own == logits.shape[1] or not schedule.subset_loss:
+    """Cross-entropy with soft `targets` (batch, classes) over all classes and, weighted by `subset_loss`, over the first `own` alone.
+
+    The second counts, of each target, the part that lies there.
+    """
+    classes = logits.shape[1]
+    smoothed = targets * (1 - schedule.label_smoothing) + schedule.label_smoothing / classes
+    everything = -(smoothed * logits.log_softmax(1)).sum(1).mean()
+    if own == classes or not schedule.subset_loss:
         return everything
-    inside = targets < own
-    if not bool(inside.any()):
-        return everything
-    subset = F.cross_entropy(logits[inside, :own], targets[inside], label_smoothing=schedule.label_smoothing)
+    inside = targets[:, :own]
+    smoothed = inside * (1 - schedule.label_smoothing) + inside.sum(1, keepdim=True) * schedule.label_smoothing / own
+    subset = -(smoothed * logits[:, :own].log_softmax(1)).sum() / inside.sum().clamp(min=1.0)
     return everything * (1 - schedule.subset_loss) + subset * schedule.subset_loss
 
 
 class Step(nn.Module):
-    """What DistributedDataParallel wraps: its `forward` is the one on cached states."""
+    """What DistributedDataParallel wraps: cached states to both read-outs' logits, clips mixed in pairs on the way."""
 
     def __init__(self, model: EmotionModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, hidden: Tensor, frames: Tensor) -> Tensor:
-        return self.model.forward_states(hidden, frames).logits
+    def forward(self, hidden: Tensor, frames: Tensor, order: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.read(self.model.pool_states(hidden, frames).mixed(order, share))
 
 
 class Average:
@@ -157,7 +173,7 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     schedule = recipe.schedule
     torch.manual_seed(schedule.seed)
     accelerator = Accelerator(mixed_precision=schedule.precision, cpu=not torch.cuda.is_available())
-    accelerator.wait_for_everyone()
+    device, own, classes = accelerator.device, len(recipe.data.labels), len(recipe.all_labels)
     draws = Draws(recipe, examples.train, features, accelerator.process_index)
     _standardise(model, draws)
     _freeze(model)
@@ -169,7 +185,7 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     start, before = 0, 0.0
     saved = folder / "running.pt"
     if saved.is_file():
-        running = torch.load(saved, weights_only=False, map_location=accelerator.device)
+        running = torch.load(saved, weights_only=False, map_location=device)
         if running["recipe"] != recipe.checksum():
             raise ValueError(f"{saved} is of another recipe; remove {folder} or give the run another --name")
         model.load_state_dict(running["model"])
@@ -188,8 +204,11 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
         batch = draws[step]
         step_model.train()
         with accelerator.autocast():
-            logits = step_model(batch.hidden.to(accelerator.device), batch.frames.to(accelerator.device))
-        loss = loss_of(logits.float(), batch.targets.to(accelerator.device), len(recipe.data.labels), schedule)
+            both, head = step_model(batch.hidden.to(device), batch.frames.to(device), batch.order.to(device), batch.share.to(device))
+        targets = batch.soft_targets(classes).to(device)
+        loss = loss_of(both.float(), targets, own, schedule)
+        if model.statistics is not None:
+            loss = loss + schedule.head_loss * loss_of(head.float(), targets, own, schedule)
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(model.parameters(), schedule.clip_norm)
         optimizer.step()
@@ -259,7 +278,7 @@ def _standardise(model: EmotionModel, draws: Draws, batches: int = 8) -> None:
     model.eval()
     with torch.no_grad():
         drawn = [draws[UNTRAINED + index] for index in range(batches)]
-        model.mix.standardise([(model.states(batch.hidden, batch.frames), batch.frames) for batch in drawn])
+        model.mix.standardise([(model.encoder.upper(batch.hidden, batch.frames, model.frozen_blocks), batch.frames) for batch in drawn])
 
 
 def _freeze(model: EmotionModel) -> None:

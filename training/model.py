@@ -28,11 +28,15 @@ class LayerMix(nn.Module):
         self.register_buffer("mean", torch.zeros(layers, width))
         self.register_buffer("deviation", torch.ones(layers, width))
 
+    def standardised(self, states: list[Tensor]) -> list[Tensor]:
+        return [(state - self.mean[index]) / self.deviation[index] for index, state in enumerate(states)]
+
     def forward(self, states: list[Tensor]) -> Tensor:
+        """`states` as `standardised` gives them."""
         share = self.weight.softmax(0)
         mixed = torch.zeros_like(states[0])
         for index, state in enumerate(states):
-            mixed = mixed + share[index] * (state - self.mean[index]) / self.deviation[index]
+            mixed = mixed + share[index] * state
         return mixed
 
     @torch.no_grad()
@@ -59,10 +63,57 @@ def halve(x: Tensor, lengths: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     return sums / counts[:, :, None], torch.div(lengths + factor - 1, factor, rounding_mode="floor")
 
 
-class EmotionModel(nn.Module):
-    """`forward_states` is what training runs on cached states; `forward` starts from the waveform. Both give the head's output.
+class Pooled(NamedTuple):
+    """A clip as vectors: `embedding` (batch, dim) of the head, `statistics` (batch, layers * 2 * width) of the layers or None, and each
+    frame's logits (batch, frames, classes)."""
 
-    `starts` (batch,) of `forward` is the frame of the clip's own time axis at which the first frame of the output stands.
+    embedding: Tensor
+    statistics: Tensor | None
+    frames: Tensor
+
+    def mixed(self, order: Tensor, share: Tensor) -> Pooled:
+        """Clip i becomes `share` of itself and the rest of clip `order[i]`; frames stay as they are."""
+        share = share[:, None]
+
+        def pair(x: Tensor) -> Tensor:
+            return share * x + (1 - share) * x[order]
+
+        return Pooled(pair(self.embedding), None if self.statistics is None else pair(self.statistics), self.frames)
+
+
+class StatisticsReadout(nn.Module):
+    """Logits from mean and deviation over time of every layer: what a linear probe reads best (docs/experiments.md), through one hidden
+    layer. It sees the clip as a whole, where the paper's head averages over frames."""
+
+    def __init__(self, layers: int, width: int, hidden: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(2 * layers * width, hidden),
+            nn.LayerNorm(hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, classes),
+        )
+
+    def forward(self, statistics: Tensor) -> Tensor:
+        logits: Tensor = self.network(statistics)
+        return logits
+
+
+def mean_and_deviation(x: Tensor, lengths: Tensor) -> Tensor:
+    """(batch, 2 * width) over the true frames of (batch, frames, width)."""
+    inside = frame_mask(lengths, x.shape[1])[:, :, None]
+    count = lengths.clamp(min=1)[:, None]
+    mean = torch.where(inside, x, torch.zeros_like(x)).sum(1) / count
+    difference = torch.where(inside, x - mean[:, None], torch.zeros_like(x))
+    return torch.cat([mean, (difference.square().sum(1) / count + 1e-5).sqrt()], dim=1)
+
+
+class EmotionModel(nn.Module):
+    """`pool_states` is what training runs on cached states, `forward` starts from the waveform; `read` turns pooled clips into logits.
+
+    With `statistics` the logits are the sum of two read-outs: the paper's head and `StatisticsReadout`.
     """
 
     def __init__(self, options: Model, classes: int) -> None:
@@ -70,35 +121,50 @@ class EmotionModel(nn.Module):
         self.frozen_blocks = options.frozen_blocks
         self.pool = options.pool
         self.encoder = CompactEncoder(options.blocks)
-        self.mix = LayerMix(options.blocks - options.frozen_blocks + 1, self.encoder.width)
+        layers = options.blocks - options.frozen_blocks + 1
+        self.mix = LayerMix(layers, self.encoder.width)
         self.head = build_head(options.head, self.encoder.width, classes, **options.head_options)
         if options.specaugment and self.head.specaugment is not None:
             self.head.specaugment = SpecAugment(self.encoder.width, **options.specaugment)
+        self.statistics = (
+            StatisticsReadout(layers, self.encoder.width, options.statistics, classes, options.statistics_dropout)
+            if options.statistics
+            else None
+        )
         self.frame_samples = FRAME_HOP * options.pool
         self.frame_hop = self.frame_samples / SAMPLE_RATE  # s
 
-    def states(self, hidden: Tensor, frames: Tensor) -> list[Tensor]:
-        """The layers that are mixed, from the cached one on."""
-        return self.encoder.upper(hidden, frames, self.frozen_blocks)
-
-    def forward_states(self, hidden: Tensor, frames: Tensor) -> HeadOutput:
+    def pool_states(self, hidden: Tensor, frames: Tensor) -> Pooled:
         """`hidden` (batch, frames, 384) after the frozen blocks, `frames` (batch,) their true lengths."""
-        return self._head(hidden, frames)[0]
+        return self._pool(hidden, frames)[0]
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[HeadOutput, Tensor, Tensor]:
-        """Head output, its lengths in frames (batch,) and `starts` (batch,)."""
+    def read(self, pooled: Pooled) -> tuple[Tensor, Tensor]:
+        """The model's logits (batch, classes), and those of the paper's head alone."""
+        head: Tensor = self.head.classifier(self.head.dropout(pooled.embedding))
+        if self.statistics is None or pooled.statistics is None:
+            return head, head
+        return head + self.statistics(pooled.statistics), head
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Pooled, Tensor, Tensor]:
+        """Logits (batch, classes), the pooled clips, their lengths in frames (batch,), and the frame of the clip's own time axis at which
+        the first of them stands (batch,)."""
         hidden, frames, starts = self.encoder.lower(waveform, lengths, self.frozen_blocks)
-        output, frames = self._head(hidden, frames)
-        return output, frames, torch.div(starts, self.pool, rounding_mode="floor")
+        pooled, frames = self._pool(hidden, frames)
+        return self.read(pooled)[0], pooled, frames, torch.div(starts, self.pool, rounding_mode="floor")
 
-    def _head(self, hidden: Tensor, frames: Tensor) -> tuple[HeadOutput, Tensor]:
-        x, lengths = halve(self.mix(self.states(hidden, frames)), frames, self.pool)
+    def _pool(self, hidden: Tensor, frames: Tensor) -> tuple[Pooled, Tensor]:
+        states = self.mix.standardised(self.encoder.upper(hidden, frames, self.frozen_blocks))
+        x, lengths = halve(self.mix(states), frames, self.pool)
         output: HeadOutput = self.head(x, lengths)
-        return output, lengths
+        statistics = None
+        if self.statistics is not None:
+            statistics = torch.cat([mean_and_deviation(state.float(), frames) for state in states], dim=1)
+        return Pooled(output.embedding, statistics, output.frames), lengths
 
     def parameters_by_depth(self) -> list[list[nn.Parameter]]:
-        """What is trained: the head and the mix first, then the blocks from the highest down to the last that is not frozen."""
-        groups = [[*self.mix.parameters(), *self.head.parameters()]]
+        """What is trained: read-outs and mix first, then the blocks from the highest down to the last that is not frozen."""
+        readouts = [self.mix, self.head] + ([] if self.statistics is None else [self.statistics])
+        groups = [[parameter for module in readouts for parameter in module.parameters()]]
         groups += [list(block.parameters()) for block in reversed(self.encoder.blocks[self.frozen_blocks :])]
         return groups
 
@@ -121,7 +187,7 @@ class Graph(nn.Module):
         self.classes = classes
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> GraphOutput:
-        output, inner, starts = self.model(waveform, lengths)
+        logits, pooled, inner, starts = self.model(waveform, lengths)
         hop = self.model.frame_samples
         frame_lengths = torch.div(lengths + hop - 1, hop, rounding_mode="floor")
         total = (waveform.shape[1] + hop - 1) // hop
@@ -129,6 +195,6 @@ class Graph(nn.Module):
         inside = (place >= 0) & (place < inner[:, None])
         place = place.clamp(min=0)
         place = torch.minimum(place, (inner - 1)[:, None])[:, :, None].expand(-1, -1, self.classes)
-        frames = torch.gather(output.frames[:, :, : self.classes], 1, place)
+        frames = torch.gather(pooled.frames[:, :, : self.classes], 1, place)
         frames = torch.where(inside[:, :, None], frames, torch.zeros_like(frames))
-        return GraphOutput(output.logits[:, : self.classes], frames, output.embedding, frame_lengths)
+        return GraphOutput(logits[:, : self.classes], frames, pooled.embedding, frame_lengths)

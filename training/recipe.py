@@ -51,6 +51,8 @@ class Model:
     head: str = "shiftcnn"
     head_options: dict[str, Any] = field(default_factory=dict)
     specaugment: dict[str, Any] = field(default_factory=dict)  # of the head's feature masking; empty: the paper's spans
+    statistics: int = 0  # width of a second read-out, from the layers' means and deviations; 0: the paper's head alone
+    statistics_dropout: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ class Schedule:
     weight_decay: float = 0.05
     clip_norm: float = 5.0
     label_smoothing: float = 0.1
+    mixup: float = 0.0  # alpha of the Beta distribution by which pooled clips are mixed in pairs, and their targets; 0 is off
+    head_loss: float = 0.3  # weight of the loss of the paper's head by itself where `model.statistics` adds a second read-out
     subset_loss: float = 0.5  # weight of the loss over the checkpoint's own labels where `more_labels` are trained too
     average: float = 0.995  # decay of the averaged weights, which are the ones that are kept; 0 is off
     evaluate_every: int = 200

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def run_reproduce(recipe: Recipe, places: Places) -> int:
-    """0 where the checkpoint is the same or its figures are, else 1. The shipped files are left alone: the new ones stand in the run's folder."""
+    """0 where the checkpoint is the same or its figures are, else 1. The shipped files stay; the new ones stand in the run's folder."""
     committed = RECORDS / f"{recipe.name}.json"
     if not committed.is_file():
         raise FileNotFoundError(f"there is no record {committed.name} to compare with; recorded are: {_recorded()}")

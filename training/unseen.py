@@ -1,0 +1,41 @@
+"""`python -m training unseen RECIPE`: the recipe once for each corpus left out, tested on the whole of that corpus.
+
+These checkpoints say what a user's own recordings are like: another room, another microphone, mostly another language. They stay in the
+runs' folder and are scored by `python -m benchmarks.accuracy.evaluate NAME --unseen CORPUS=FILE ...`, which this command spells out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from training.export import run_export
+from training.recipe import Recipe
+from training.runs import Places, run_evaluate, run_fit
+
+CORPORA = ("ravdess", "emodb", "emovo", "ased", "nemo")
+
+log = logging.getLogger(__name__)
+
+
+def without(recipe: Recipe, corpus: str) -> Recipe:
+    """The recipe with `corpus` kept out of training and validation, under a name that says so."""
+    return replace(recipe, name=f"{recipe.name}-without-{corpus}", data=replace(recipe.data, leave_out=(corpus,)))
+
+
+def run_unseen(recipe: Recipe, places: Places, corpora: Sequence[str] = CORPORA) -> None:
+    """Fits, tests and exports one checkpoint for each of `corpora`; those whose file is there already are left as they are."""
+    files = {}
+    for corpus in corpora:
+        changed = without(recipe, corpus)
+        exported = places.runs / changed.name / "exported"
+        files[corpus] = exported / "checkpoints" / "onnx" / f"{changed.name}.onnx"
+        if files[corpus].is_file():
+            continue
+        log.info("without %s", corpus)
+        run_fit(changed, places)
+        run_evaluate(changed, places)
+        run_export(changed, places, root=exported, record=False)
+    given = " ".join(f"--unseen {corpus}={file}" for corpus, file in files.items())
+    log.info("now: python -m benchmarks.accuracy.evaluate %s %s", recipe.name, given)
