@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from emoser.audio import tone
 from emoser.digests import sha256
-from training.graphs import store_as_half, strip_traces
+from training.graphs import store_as_half, strip_torchscript, strip_traces
 from training.model import EmotionModel, Graph
 from training.recipe import Recipe
 from training.runs import CLONE, RECORDS, Places, Prepared, prepare
@@ -93,6 +93,7 @@ def write_torchscript(model: EmotionModel, classes: int, description: dict[str, 
         traced = torch.jit.trace(graph, example, check_trace=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.jit.save(traced, str(path), _extra_files={"emoser.json": json.dumps(description)})
+    strip_torchscript(path)
 
 
 def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool = True) -> dict[str, Any]:

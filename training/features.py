@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,11 @@ class _Worker:
         torch.set_num_threads(1)
         self.blocks = source.frozen_blocks
         self.encoder = CompactEncoder(max(1, source.frozen_blocks)).load_whisper(source.weights).eval()
-        self.augment = Augmenter(noises(source.corpora), rooms(source.corpora), source.chances)
+        self.source = source
+
+    @cached_property
+    def augment(self) -> Augmenter:
+        return Augmenter(noises(self.source.corpora), rooms(self.source.corpora), self.source.chances)
 
     def view(self, example: Example, view: int) -> Samples:
         samples = read(example.file)
@@ -150,9 +155,10 @@ def _compute(part: tuple[Path, str, int, list[Example]]) -> str:
     }
     text = json.dumps(index)
     name = f"{corpus}-view{view}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    partial = folder / f"{name}.partial"
+    partial = folder / f"{name}.{os.getpid()}.partial"  # another process may be at the same part
     with partial.open("wb") as file:
         np.save(file, np.concatenate(states))
-    partial.rename(folder / f"{name}.npy")
-    (folder / f"{name}.json").write_text(text)
+    partial.replace(folder / f"{name}.npy")
+    partial.write_text(text)
+    partial.replace(folder / f"{name}.json")  # last: a part counts from here on
     return name

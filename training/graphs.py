@@ -1,8 +1,10 @@
-"""What every exported ONNX file goes through: weights stored as fp16, and nothing of the exporter's machine left inside."""
+"""What every exported file goes through: weights of ONNX stored as fp16, and nothing of the exporter's machine left inside."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -37,3 +39,13 @@ def strip_traces(model: onnx.ModelProto) -> None:
     for port in (*model.graph.input, *model.graph.output, *model.graph.initializer):
         del port.metadata_props[:]
         port.doc_string = ""
+
+
+def strip_torchscript(path: Path) -> None:
+    """Writes a TorchScript file anew without its debug records, which name source files by their place on the machine, and without the
+    identity that is hashed from them: what is left is the same wherever it was traced."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist() if not name.endswith((".debug_pkl", "/.data/serialization_id"))}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in records.items():
+            archive.writestr(zipfile.ZipInfo(name), data)  # dated 1980

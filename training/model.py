@@ -193,8 +193,8 @@ class Graph(nn.Module):
         total = (waveform.shape[1] + hop - 1) // hop
         place = torch.arange(total, device=waveform.device)[None, :] - starts[:, None]
         inside = (place >= 0) & (place < inner[:, None])
-        place = place.clamp(min=0)
-        place = torch.minimum(place, (inner - 1)[:, None])[:, :, None].expand(-1, -1, self.classes)
+        # Nothing of a clip may be left: a click in its last few milliseconds is less than a frame.
+        place = torch.minimum(place, (inner - 1)[:, None]).clamp(min=0)[:, :, None].expand(-1, -1, self.classes)
         frames = torch.gather(pooled.frames[:, :, : self.classes], 1, place)
         frames = torch.where(inside[:, :, None], frames, torch.zeros_like(frames))
         return GraphOutput(logits[:, : self.classes], frames, pooled.embedding, frame_lengths)

@@ -123,7 +123,10 @@ def read_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: st
         key, equals, value = override.partition("=")
         if not equals:
             raise RecipeError(f"{override!r} is not section.field=value")
-        nested: Any = yaml.safe_load(value)
+        try:
+            nested: Any = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{override!r}: the value is not YAML") from error
         for part in reversed(key.split(".")):
             nested = {part: nested}
         values = _merge(values, nested)
@@ -160,7 +163,9 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
+def _build(kind: Any, values: Any, where: str) -> Any:
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where} is a section with fields, not {values!r}")
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -170,16 +175,23 @@ def _build(kind: Any, values: dict[str, Any], where: str) -> Any:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
-        return _build(hint, value or {}, where)
+        return _build(hint, {} if value is None else value, where)
     origin = typing.get_origin(hint)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{where} is a list, not {value!r}")
-        return tuple(value)
+        kinds = typing.get_args(hint)
+        item = kinds[0]
+        if kinds[-1] is not Ellipsis and len(value) != len(kinds):
+            raise RecipeError(f"{where} is a list of {len(kinds)}, not {value!r}")
+        return tuple(_convert(item, part, where) for part in value)
     if origin is dict or hint is Any or isinstance(hint, types.UnionType):
         return value
-    if hint is float and isinstance(value, int | float | str):
-        return float(value)  # YAML reads 5e-4 as a string
+    if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 5e-4 as a string
+        except ValueError:
+            raise RecipeError(f"{where} is a number, not {value!r}") from None
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise RecipeError(f"{where} is {hint.__name__}, not {value!r}")
     return value

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 
 from emoser.digests import sha256
 from emoser.metrics import Score
@@ -97,6 +98,8 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
     prepared = prepare(recipe, places)
     model = prepared.model()
     fitted = fit(recipe, model, prepared.examples, prepared.features, prepared.folder)
+    if not PartialState().is_main_process:
+        return prepared  # the weights are the same in every process: one writes them
     torch.save(fitted.state, prepared.folder / "weights.pt")
     own = len(recipe.data.labels)
     logits = logits_of(model, prepared.examples.validation, prepared.features, 0)[:, :own]
