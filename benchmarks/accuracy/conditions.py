@@ -1,7 +1,7 @@
 """The conditions of the robustness benchmark: one function each from a test clip to what a worse recording would have given.
 
-Noises and rooms are files that training must not use: esc10's fold 5, and of emospeech-noise and of rir every fifth file by name
-(`held_out`). Which of them meets which clip is drawn once, by a fixed seed.
+Noises and rooms are those that training never hears (`training.data`: esc10's fold 5, and of emospeech-noise and rir every fifth file).
+Which of them meets which clip is drawn by a fixed seed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from emoser.audio import load_audio
-from training import augment, paths
+from training import augment, data
 
 Samples = NDArray[np.float32]
 Degrade = Callable[[Samples, np.random.Generator], Samples]
@@ -27,7 +26,6 @@ BLOCK = RATE // 50  # samples, 20 ms
 FLOOR_RATIO = 1e-4  # energy below the loudest block's at which a block counts as noise floor (-40 dB)
 LONGEST_FLOOR = 0.3  # s of floor that are repeated
 SEED = 5
-EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -35,25 +33,6 @@ class Condition:
     name: str
     how: str
     degrade: Degrade
-
-
-def held_out(corpus: str, files: list[str]) -> list[str]:
-    """The noise or room files kept for testing, in sorted order.
-
-    >>> held_out("esc10", ["noise/001_dog_bark_1-100032-A.opus", "noise/001_dog_bark_5-203128-A.opus"])
-    ['noise/001_dog_bark_5-203128-A.opus']
-    >>> held_out("rir", list("gfedcba"))
-    ['a', 'f']
-    """
-    if corpus == "esc10":
-        return sorted(name for name in files if Path(name).stem.split("_")[-1].startswith("5-"))
-    return sorted(files)[::EVERY]
-
-
-def sounds(corpus: str, root: Path) -> list[Samples]:
-    folder = root / corpus
-    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix in (".opus", ".flac", ".wav", ".ogg")]
-    return [load_audio(folder / name, target_rate=RATE)[0].waveform for name in held_out(corpus, files)]
 
 
 def middle(x: Samples, seconds: float = CUT) -> Samples:
@@ -88,11 +67,7 @@ def after_floor(x: Samples, seconds: float = PADDING) -> Samples:
 
 
 def conditions(corpora: Path | None = None) -> list[Condition]:
-    root = paths.corpora_root(corpora)
-    if root is None:
-        raise SystemExit("no corpora: give their folder with --corpora or EMOSER_CORPORA")
-    noises = sounds("esc10", root) + sounds("emospeech-noise", root)
-    rooms = sounds("rir", root)
+    noises, rooms = data.noises(corpora, "test"), data.rooms(corpora, "test")
 
     def noisy(x: Samples, random: np.random.Generator) -> Samples:
         noise = noises[int(random.integers(len(noises)))]

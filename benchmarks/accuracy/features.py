@@ -1,4 +1,4 @@
-"""Fixed features of a clip for the baselines, each one vector a clip, kept under `cache/features/` once computed.
+"""Fixed features of a clip for the baselines, each one vector a clip, kept under `cache/baselines/` once computed.
 
 egemaps   88 eGeMAPSv02 functionals by openSMILE, of the clip as it is (needs the extra `bench`)
 logmel    mean, deviation and percentiles (10, 25, 50, 75, 90) over time of 80 log-mel bands, silence at both ends cut, level normalised
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ Extractor = Callable[[Vector], Vector]
 
 SAMPLE_RATE = 16_000  # Hz
 KINDS = ("egemaps", "logmel", "whisper")
-CACHE = Path(__file__).resolve().parents[2] / "cache" / "features"
+CACHE = Path(__file__).resolve().parents[2] / "cache" / "baselines"
+ENCODER = Path(__file__).resolve().parents[2] / "training" / "encoders" / "compact.py"
 PERCENTILES = (10, 25, 50, 75, 90)
 BLOCKS = 3
 
@@ -87,13 +89,20 @@ def _whisper(weights: Path) -> Extractor:
     return extract
 
 
+def origin(kind: str) -> str:
+    """What the numbers depend on besides the clip: openSMILE's release, or the code of the front end."""
+    if kind == "egemaps":
+        return version("opensmile")
+    return hashlib.sha256(ENCODER.read_bytes()).hexdigest()[:12]
+
+
 def table(kind: str, files: Sequence[Path], name: str, weights: Path | None = None, cache: Path = CACHE) -> Vector:
     """The features of `files`, (files, dim). `name` (of the corpus) names the file that keeps them.
 
     The cache holds one vector a file by the sha256 of its bytes, so that a changed file is computed again.
     """
     keys = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-    store = cache / f"{kind}-{name}.npz"
+    store = cache / f"{kind}-{origin(kind)}-{name}.npz"
     known: dict[str, Vector] = {}
     if store.is_file():
         with np.load(store) as arrays:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import emoser
-from benchmarks.accuracy import baselines, features, scoring
+from benchmarks.accuracy import baselines, features, scoring, table
 from benchmarks.accuracy import clips as data
 from benchmarks.accuracy.clips import Clip
 from benchmarks.accuracy.conditions import RATE, SEED, Condition, Samples, conditions
@@ -24,7 +24,6 @@ from benchmarks.accuracy.evaluate import described, probabilities
 from emoser.audio import load_audio
 
 Predict = Callable[[list[Samples]], NDArray[np.int64]]
-BASELINES = ("egemaps-svm-rbf", "whisper-ridge")
 
 
 def degraded(clips: list[Clip], condition: Condition) -> list[Samples]:
@@ -52,10 +51,10 @@ def measure(name: str, predict: Predict, clips: list[Clip], tried: list[Conditio
     return found
 
 
-def baseline_predictors(clips: list[Clip], weights: Path) -> dict[str, Predict]:
+def baseline_predictors(names: list[str], clips: list[Clip], weights: Path) -> dict[str, Predict]:
     """The baselines as their result file has them: trained on clean clips of the training speakers."""
     predictors = {}
-    for baseline in (item for item in baselines.BASELINES if item.name in BASELINES):
+    for baseline in (item for item in baselines.BASELINES if item.name in names):
         parts = {
             corpus: features.table(baseline.features, [clip.path for clip in clips if clip.corpus == corpus], corpus, weights)
             for corpus in data.CORPORA
@@ -77,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("name", nargs="?", help="a registered checkpoint, or a checkpoint's file")
-    what.add_argument("--baselines", action="store_true")
+    what.add_argument("--baselines", nargs="+", choices=[baseline.name for baseline in baselines.BASELINES])
     parser.add_argument("--corpora", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--threads", type=int)
@@ -92,10 +91,11 @@ def main() -> None:
         "interval": {"confidence": scoring.CONFIDENCE, "draws": scoring.REPEATS, "of": "speakers"},
     }
     if arguments.baselines:
-        predictors = baseline_predictors(everything, data.weights_folder(arguments.weights))
-        systems = [{"name": name, "conditions": measure(name, predict, clips, tried)} for name, predict in predictors.items()]
+        kept = {system["name"]: system for system in (table.read("baselines-robustness") or {"systems": []})["systems"]}
+        predictors = baseline_predictors(arguments.baselines, everything, data.weights_folder(arguments.weights))
+        kept |= {name: {"name": name, "conditions": measure(name, predict, clips, tried)} for name, predict in predictors.items()}
         versions = scoring.versions("numpy", "scikit-learn", "opensmile", "torch", "av")
-        print(scoring.write("baselines-robustness", {**common, "versions": versions, "systems": systems}))
+        print(scoring.write("baselines-robustness", {**common, "versions": versions, "systems": list(kept.values())}))
         return
     model = emoser.load(arguments.name, threads=arguments.threads)
 
