@@ -93,9 +93,10 @@ def main() -> None:
     if arguments.baselines:
         kept = {system["name"]: system for system in (table.read("baselines-robustness") or {"systems": []})["systems"]}
         predictors = baseline_predictors(arguments.baselines, everything, data.weights_folder(arguments.weights))
-        kept |= {name: {"name": name, "conditions": measure(name, predict, clips, tried)} for name, predict in predictors.items()}
         versions = scoring.versions("numpy", "scikit-learn", "opensmile", "torch", "av")
-        print(scoring.write("baselines-robustness", {**common, "versions": versions, "systems": list(kept.values())}))
+        for name, predict in predictors.items():
+            kept[name] = {"name": name, "conditions": measure(name, predict, clips, tried)}
+            print(scoring.write("baselines-robustness", {**common, "versions": versions, "systems": list(kept.values())}))
         return
     model = emoser.load(arguments.name, threads=arguments.threads)
 
