@@ -25,11 +25,12 @@ from training.data import Example, Examples, sampling_weights
 from training.evaluate import Scored, score, temperature_of
 from training.features import Features
 from training.model import EmotionModel
-from training.recipe import Recipe, Schedule
+from training.recipe import Recipe, RecipeError, Schedule
 from training.schedules import warmup_cosine
 
 log = logging.getLogger(__name__)
 
+RUNNING = "running.pt"
 UNTRAINED = 10_000_000  # steps from here on are drawn for statistics only
 SAVE_SECONDS = 180.0  # between two saved states of a running training
 
@@ -169,7 +170,10 @@ class Fitted:
 
 
 def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Features, folder: Path) -> Fitted:
-    """Trains `model` in place of its kept weights and writes progress, TensorBoard logs and a resumable state to `folder`."""
+    """Trains `model`, leaves its kept weights in it, and writes progress, TensorBoard logs and a resumable state to `folder`.
+
+    The state, `RUNNING`, stays: whoever has put the result away removes it.
+    """
     schedule = recipe.schedule
     torch.manual_seed(schedule.seed)
     accelerator = Accelerator(mixed_precision=schedule.precision, cpu=not torch.cuda.is_available())
@@ -183,19 +187,19 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] | None = None
     start, before = 0, 0.0
-    saved = folder / "running.pt"
+    losses: list[float] = []  # since the last entry of the history
+    saved = folder / RUNNING
     if saved.is_file():
         running = torch.load(saved, weights_only=False, map_location=device)
         if running["recipe"] != recipe.checksum():
-            raise ValueError(f"{saved} is of another recipe; remove {folder} or give the run another --name")
+            raise RecipeError(f"{saved} is of another recipe; remove {folder} or give the run another --name")
         model.load_state_dict(running["model"])
         optimizer.load_state_dict(running["optimizer"])
         average.state, best = running["average"], running["best"]
-        history, start, before = running["history"], running["step"], running["seconds"]
+        history, start, before, losses = running["history"], running["step"], running["seconds"], running["losses"]
         log.info("going on at step %d of %d", start, schedule.steps)
     writer = _writer(folder, start) if accelerator.is_main_process else None
     began = last_saved = time.monotonic()
-    losses: list[float] = []
     for step in range(start, schedule.steps):
         torch.manual_seed(hash((schedule.seed, step, accelerator.process_index)) % 2**31)
         for group in optimizer.param_groups:
@@ -237,6 +241,7 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
                 "average": average.state,
                 "best": best,
                 "history": history,
+                "losses": losses,
                 "step": done,
                 "seconds": before + time.monotonic() - began,
             }
@@ -249,7 +254,6 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     kept = max(history, key=lambda item: (item["selection"], item["step"])) if schedule.keep == "best" else history[-1]
     logits = logits_of(model, examples.validation, features, 0)[:, : len(recipe.data.labels)]
     temperature = temperature_of(logits, np.array([example.target for example in examples.validation]))
-    saved.unlink(missing_ok=True)
     return Fitted(best, history, temperature, kept["step"], before + time.monotonic() - began)
 
 

@@ -27,7 +27,7 @@ from training import paths
 from training.data import Examples, examples_of
 from training.evaluate import calibration_error, score
 from training.features import Features, Source, build
-from training.loop import fit, logits_of
+from training.loop import RUNNING, fit, logits_of
 from training.model import EmotionModel
 from training.recipe import Recipe
 
@@ -125,6 +125,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "history": fitted.history,
     }
     (prepared.folder / "record.json").write_text(json.dumps(rounded(record), indent=1) + "\n")
+    (prepared.folder / RUNNING).unlink(missing_ok=True)
     log.info("kept step %d of %d; temperature %.3f", fitted.step, recipe.schedule.steps, fitted.temperature)
     return prepared
 
