@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,15 @@ import onnx
 import onnxruntime
 import torch
 import yaml
+from numpy.typing import NDArray
 from onnx import helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 from emoser.audio import tone
 from emoser.digests import sha256
+from training.data import Example, read
+from training.evaluate import score
 from training.graphs import store_as_half, strip_torchscript, strip_traces
 from training.model import EmotionModel, Graph
 from training.recipe import Recipe
@@ -30,8 +36,9 @@ from training.runs import CLONE, RECORDS, Places, Prepared, prepare
 INPUTS = ("waveform", "lengths")
 OUTPUTS = ("logits", "frames", "embedding", "frame_lengths")
 LONGEST_WINDOW = 20.0  # s; positions reach 30 s, training clips 3
-KEPT_EXACT = (".basis", ".filters")
+KEPT_EXACT = (".basis", ".filters", "_scale")
 TOLERANCE = 1e-4
+INT8_LOSS = 0.005  # of UAR on validation speakers: with more than that an int8 file is not shipped
 
 log = logging.getLogger(__name__)
 
@@ -57,14 +64,13 @@ class HalfStored(nn.Module):
 
 
 def rounded_to_half(model: EmotionModel) -> EmotionModel:
-    """The model with its weights rounded to what fp16 holds: what both files compute with."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(parameter.half().float())
+    """The model with its weights (and the statistics it standardises by) rounded to what fp16 holds: what both files compute with."""
+    model.load_state_dict({name: value.half().float() for name, value in model.state_dict().items()})
     return model
 
 
-def write_onnx(model: EmotionModel, classes: int, description: dict[str, Any], path: Path) -> None:
+def onnx_graph(model: EmotionModel, classes: int) -> onnx.ModelProto:
+    """The graph interface as ONNX, weights in fp32, without what the exporter notes about its machine."""
     graph = Graph(model, classes).eval().requires_grad_(False)
     batch, samples = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("samples", min=1600, max=480_000)
     program = torch.onnx.export(
@@ -77,13 +83,36 @@ def write_onnx(model: EmotionModel, classes: int, description: dict[str, Any], p
         dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
     )
     assert program is not None
-    proto = program.model_proto
-    store_as_half(proto, keep=KEPT_EXACT)
+    proto: onnx.ModelProto = program.model_proto
     strip_traces(proto)
+    return proto
+
+
+def write_onnx(proto: onnx.ModelProto, description: dict[str, Any], path: Path) -> None:
+    """Stores weights as fp16 and the description inside; `proto` is changed."""
+    store_as_half(proto, keep=KEPT_EXACT)
     helper.set_model_props(proto, {"emoser": json.dumps(description)})
     onnx.checker.check_model(proto, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def quantised(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights of all matrix products as int8 with a scale for each output channel; activations are quantised as they come."""
+    with tempfile.TemporaryDirectory() as folder:
+        exact, small = Path(folder) / "exact.onnx", Path(folder) / "int8.onnx"
+        onnx.save(proto, exact)
+        quantize_dynamic(
+            exact,
+            small,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            extra_options={"MatMulConstBOnly": True},
+        )
+        changed = onnx.load(small)
+    strip_traces(changed)
+    return changed
 
 
 def write_torchscript(model: EmotionModel, classes: int, description: dict[str, Any], path: Path) -> None:
@@ -120,13 +149,18 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
     }
     parameters = sum(parameter.numel() for parameter in model.parameters())
     files = {
-        "onnx": root / "checkpoints" / "onnx" / f"{recipe.name}.onnx",
-        "torchscript": root / "checkpoints" / "torchscript" / f"{recipe.name}.ts",
+        ("onnx", "fp16"): root / "checkpoints" / "onnx" / f"{recipe.name}.onnx",
+        ("onnx", "int8"): root / "checkpoints" / "onnx" / f"{recipe.name}-int8.onnx",
+        ("torchscript", "fp16"): root / "checkpoints" / "torchscript" / f"{recipe.name}.ts",
     }
     golden = _golden(model, classes)
-    write_onnx(model, classes, description, files["onnx"])
-    write_torchscript(model, classes, description, files["torchscript"])
-    _compare(files, prepared)
+    proto = onnx_graph(model, classes)
+    write_onnx(quantised(proto), description, files["onnx", "int8"])
+    write_onnx(proto, description, files["onnx", "fp16"])
+    write_torchscript(model, classes, description, files["torchscript", "fp16"])
+    _compare(files["onnx", "fp16"], files["torchscript", "fp16"], prepared)
+    if not _int8_holds(files["onnx", "fp16"], files["onnx", "int8"], prepared):
+        files.pop(("onnx", "int8")).unlink()
     entry = {
         **description,
         "system": recipe.register["system"],
@@ -136,12 +170,12 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
             {
                 "role": "model",
                 "format": kind,
-                "precision": "fp16",
+                "precision": precision,
                 "path": path.relative_to(root).as_posix(),
                 "size": path.stat().st_size,
                 "sha256": sha256(path),
             }
-            for kind, path in files.items()
+            for (kind, precision), path in files.items()
         ],
         "temperature_fitted_on": "validation speakers of the training corpora",
         "metrics": _metrics(prepared),
@@ -154,7 +188,7 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
     register(entry, root / "checkpoints.yaml")
     if record:
         RECORDS.mkdir(exist_ok=True)
-        files_made = {part["format"]: part["sha256"] for part in entry["parts"]}
+        files_made = {f"{part['format']}-{part['precision']}": part["sha256"] for part in entry["parts"]}
         (RECORDS / f"{recipe.name}.json").write_text(json.dumps({**run, "test": _test(prepared), "files": files_made}, indent=1) + "\n")
     return entry
 
@@ -176,24 +210,45 @@ def _golden(model: EmotionModel, classes: int) -> list[float]:
     return [round(float(value), 5) for value in output.logits[0]]
 
 
-def _compare(files: dict[str, Path], prepared: Prepared, clips: int = 16) -> None:
+def _compare(onnx_file: Path, torchscript_file: Path, prepared: Prepared, clips: int = 16) -> None:
     """Both files on real test clips in one padded batch (benchmarks/accuracy/parity.py has the training module and single clips too)."""
-    from training.data import read
-
     chosen = prepared.examples.test[:: max(1, len(prepared.examples.test) // clips)][:clips]
-    samples = [read(example.file) for example in chosen]
-    lengths = np.array([len(clip) for clip in samples], dtype=np.int64)
-    waveform = np.zeros((len(samples), int(lengths.max())), dtype=np.float32)
-    for row, clip in zip(waveform, samples, strict=True):
-        row[: len(clip)] = clip
-    session = onnxruntime.InferenceSession(str(files["onnx"]), providers=["CPUExecutionProvider"])
-    first = session.run(list(OUTPUTS), {"waveform": waveform, "lengths": lengths})
+    waveform, lengths = _padded(chosen)
+    first = _session(onnx_file).run(list(OUTPUTS), {"waveform": waveform, "lengths": lengths})
     with torch.no_grad():
-        second = torch.jit.load(str(files["torchscript"]))(torch.from_numpy(waveform), torch.from_numpy(lengths))
+        second = torch.jit.load(str(torchscript_file))(torch.from_numpy(waveform), torch.from_numpy(lengths))
     worst = {name: float(np.abs(a - b.numpy()).max()) for name, a, b in zip(OUTPUTS, first, second, strict=True)}
     log.info("ONNX against TorchScript, largest difference: %s", worst)
     if max(worst["logits"], worst["frames"]) > TOLERANCE:
         raise RuntimeError(f"ONNX and TorchScript differ by more than {TOLERANCE}: {worst}")
+
+
+def _int8_holds(exact: Path, small: Path, prepared: Prepared, size: int = 8) -> bool:
+    """Whether int8 keeps the pooled UAR of the validation speakers within `INT8_LOSS`."""
+    examples = sorted(prepared.examples.validation, key=lambda example: example.utterance.duration or 0.0)
+    found = []
+    for file in (exact, small):
+        session = _session(file)
+        parts = []
+        for start in range(0, len(examples), size):
+            waveform, lengths = _padded(examples[start : start + size])
+            parts.append(session.run(["logits"], {"waveform": waveform, "lengths": lengths})[0])
+        found.append(score(np.concatenate(parts), examples, prepared.recipe.data.labels, intervals=False).pooled.uar)
+    log.info("validation UAR: fp16 %.4f, int8 %.4f", *found)
+    return found[1] >= found[0] - INT8_LOSS
+
+
+def _session(file: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+
+
+def _padded(examples: Sequence[Example]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    samples = [read(example.file) for example in examples]
+    lengths = np.array([len(clip) for clip in samples], dtype=np.int64)
+    waveform = np.zeros((len(samples), int(lengths.max())), dtype=np.float32)
+    for row, clip in zip(waveform, samples, strict=True):
+        row[: len(clip)] = clip
+    return waveform, lengths
 
 
 def _test(prepared: Prepared) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -10,15 +11,19 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+FEWEST_STORED = 2  # numbers in a weight that is worth storing as fp16
+
 
 def store_as_half(model: onnx.ModelProto, keep: Collection[str] = ()) -> None:
     """Turns fp32 weights into fp16 with a cast behind each, in place, but for those whose name ends in one of `keep`.
 
+    Single numbers (the scale of attention, say) are kept too: they save nothing, and every result would show the rounding.
     onnxruntime folds the casts when it loads the file.
     """
     casts = []
     for weight in model.graph.initializer:
-        if weight.data_type != TensorProto.FLOAT or not weight.dims or weight.name.endswith(tuple(keep)):
+        few = math.prod(weight.dims) < FEWEST_STORED
+        if weight.data_type != TensorProto.FLOAT or few or weight.name.endswith(tuple(keep)):
             continue
         name = weight.name
         weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight).astype(np.float16), name + ".half"))

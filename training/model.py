@@ -158,7 +158,7 @@ class EmotionModel(nn.Module):
         output: HeadOutput = self.head(x, lengths)
         statistics = None
         if self.statistics is not None:
-            statistics = torch.cat([mean_and_deviation(state.float(), frames) for state in states], dim=1)
+            statistics = torch.cat([mean_and_deviation(state.to(self.mix.mean.dtype), frames) for state in states], dim=1)
         return Pooled(output.embedding, statistics, output.frames), lengths
 
     def parameters_by_depth(self) -> list[list[nn.Parameter]]:

@@ -35,7 +35,7 @@ def run_reproduce(recipe: Recipe, places: Places) -> int:
     run_fit(recipe, places)
     test = run_evaluate(recipe, places)
     entry = run_export(recipe, places, root=prepared.folder / "exported", record=False)
-    made = {part["format"]: part["sha256"] for part in entry["parts"]}
+    made = {f"{part['format']}-{part['precision']}": part["sha256"] for part in entry["parts"]}
     if made == recorded["files"]:
         log.info("the same files, byte for byte")
         return 0

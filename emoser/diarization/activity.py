@@ -26,7 +26,7 @@ BLOCK = 1024  # chunks in one run, 33 s: about 12 MB of activations, however lon
 THRESHOLD = 0.5  # above it a chunk is speech
 
 FILE = Path("checkpoints", "onnx", "silero-vad.onnx")
-SHA256 = "7c35ed6727746b21406ac205967f7a3cdc49a4e479bb4eea01c90126af3be2b9"
+SHA256 = "c4a0a05f73a83b9479a108c40eb0f367f640969297a1ea00941403e8034971c4"
 
 
 def bundled_file() -> Path:
