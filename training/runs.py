@@ -29,7 +29,7 @@ from training.evaluate import calibration_error, score
 from training.features import Features, Source, build
 from training.loop import RUNNING, fit, logits_of
 from training.model import EmotionModel
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeError
 
 CLONE = Path(__file__).resolve().parents[1]
 RECORDS = Path(__file__).parent / "records"
@@ -74,7 +74,13 @@ class Prepared:
         return model.eval()
 
     def record(self) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads((self.folder / "record.json").read_text())
+        """What `run_fit` wrote. A run of another recipe is an error: its test speakers may have trained it."""
+        file = self.folder / "record.json"
+        if not file.is_file():
+            raise FileNotFoundError(f"{self.recipe.name} is not trained yet: python -m training fit {self.recipe.name}")
+        record: dict[str, Any] = json.loads(file.read_text())
+        if record["recipe_sha256"] != self.recipe.checksum():
+            raise RecipeError(f"{file} is of another recipe than {self.recipe.name} now is; give the --set of its training, or fit it anew")
         return record
 
 
@@ -100,6 +106,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
     fitted = fit(recipe, model, prepared.examples, prepared.features, prepared.folder)
     if not PartialState().is_main_process:
         return prepared  # the weights are the same in every process: one writes them
+    (prepared.folder / "test.json").unlink(missing_ok=True)  # of the weights that these replace
     torch.save(fitted.state, prepared.folder / "weights.pt")
     own = len(recipe.data.labels)
     logits = logits_of(model, prepared.examples.validation, prepared.features, 0)[:, :own]
