@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import miniature
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import miniature
 from training import paths
 from training.encoders.compact import (
     FRAME_HOP,
@@ -223,7 +223,7 @@ def click(place: int, samples: int) -> Tensor:
         (click(4_000, 8_000), 1),
         (torch.full((3_000,), 0.7), 9),
     ],
-    ids=["short", "short zeros", "zeros", "click first", "click", "click last", "click in the rest", "click alone", "click amid", "constant"],
+    ids=["short", "short zeros", "zeros", "first", "in block 3", "last", "in the rest", "alone", "in the middle", "constant"],
 )
 def test_odd_clips_are_finite(encoder: CompactEncoder, clip: Tensor, most: int) -> None:
     states, frames, _ = run(encoder, clip)

@@ -1,0 +1,158 @@
+"""Recipes: a diff against the defaults, in the types of the dataclasses; what is wrong is named, with what there is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from training.__main__ import main
+from training.recipe import RECIPES, Recipe, RecipeError, Schedule, read_recipe
+
+SHIPPED = sorted(file.stem for file in RECIPES.glob("*.yaml") if file.stem not in ("defaults", "splits"))
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+DATA = "data: {corpora: [ravdess], labels: [happy, sad]}\n"
+
+
+def test_a_recipe_is_a_diff_against_the_defaults(recipe_file: Callable[[str], Path]) -> None:
+    defaults = read_recipe(recipe_file(DATA))
+    changed = read_recipe(recipe_file(DATA + "schedule: {steps: 5}\naugmentation: {chances: {noise: 0.25}}\n"))
+    assert defaults.schedule.steps != 5 and defaults.augmentation.chances.noise != 0.25
+    assert changed.schedule == dataclasses.replace(defaults.schedule, steps=5)
+    chances = dataclasses.replace(defaults.augmentation.chances, noise=0.25)
+    assert changed == dataclasses.replace(
+        defaults, schedule=changed.schedule, augmentation=dataclasses.replace(defaults.augmentation, chances=chances)
+    )
+
+
+def test_defaults_file_stands_above_the_fields_own_defaults(recipe_file: Callable[[str], Path]) -> None:
+    recipe = read_recipe(recipe_file(DATA))
+    assert recipe.data.longest_crop == 2.5 != type(recipe.data)().longest_crop
+    assert recipe.schedule.weight_decay == Schedule().weight_decay  # not in defaults.yaml
+
+
+def test_name_is_the_files_or_the_given_one(recipe_file: Callable[[str], Path]) -> None:
+    assert read_recipe(recipe_file(DATA)).name == "mine"
+    assert read_recipe(recipe_file(DATA + "name: theirs\n")).name == "theirs"
+    assert read_recipe(recipe_file(DATA), name="ours").name == "ours"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_by_name(name: str) -> None:
+    recipe = read_recipe(name)
+    assert recipe.name == name and recipe.summary
+    assert {"license", "commercial_use", "system", "languages", "trained_on"} <= set(recipe.register)
+    assert {entry["corpus"] for entry in recipe.register["trained_on"]} == set(recipe.data.corpora)
+    assert recipe.all_labels == recipe.data.labels + recipe.data.more_labels
+
+
+# overrides
+
+
+def test_overrides_are_yaml_and_change_their_field_alone(tiny: Callable[..., Recipe]) -> None:
+    before = tiny()
+    after = tiny("data.leave_out=[emodb]", "schedule.steps=7", "model.head_options.dropout=0.5", "data.rename={emodb: {fear: sad}}")
+    assert after.data.leave_out == ("emodb",) and after.schedule.steps == 7
+    assert after.model.head_options == {"expansion": 1, "dropout": 0.5}
+    assert after.data.rename == {"emodb": {"fear": "sad"}}
+    assert after.data.labels == before.data.labels and after.model.blocks == before.model.blocks
+
+
+def test_a_later_override_wins(tiny: Callable[..., Recipe]) -> None:
+    assert tiny("schedule.steps=7", "schedule.steps=9").schedule.steps == 9
+
+
+# types
+
+
+@pytest.mark.parametrize(("text", "value"), [("5e-4", 0.0005), ("5.0e-4", 0.0005), ("1", 1.0), ("0.25", 0.25), ("'2e-3'", 0.002)])
+def test_numbers_as_people_write_them(tiny: Callable[..., Recipe], text: str, value: float) -> None:
+    found = tiny(f"schedule.learning_rate={text}").schedule.learning_rate
+    assert found == value and isinstance(found, float)
+
+
+def test_lists_become_tuples_of_their_type(tiny: Callable[..., Recipe]) -> None:
+    chances = tiny("augmentation.chances.snr_db=[5, 2e1]", "augmentation.chances.kilobits=[8, 16, 32]").augmentation.chances
+    assert chances.snr_db == (5.0, 20.0) and all(isinstance(value, float) for value in chances.snr_db)
+    assert chances.kilobits == (8, 16, 32)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("schedule.steps=2.5", "steps is int"),
+        ("schedule.steps=true", "steps is int"),
+        ("schedule.keep=3", "keep is str"),
+        ("schedule.learning_rate=fast", "learning_rate is a number"),
+        ("schedule.learning_rate=true", "learning_rate"),
+        ("schedule.learning_rate=", "learning_rate"),
+        ("data.labels=happy", "labels is a list"),
+        ("data.labels=[1, 2]", "labels is str"),
+        ("augmentation.chances.snr_db=[5]", "snr_db is a list of 2"),
+        ("schedule=3", "schedule is a section"),
+        ("schedule.steps=[1", "not YAML"),
+        ("schedule.steps", "section.field=value"),
+        # fields and sections that do not exist: what there is, is listed
+        ("schedule.stepps=3", "Schedule has no stepps; it has steps, batch_size"),
+        ("scheduel.steps=3", "Recipe has no scheduel; it has name, summary, task, data, model, augmentation, schedule, register"),
+        ("augmentation.chances.nois=1", "Chances has no nois; it has noise"),
+        # values that cannot be
+        ("data.labels=[happy]", "two labels"),
+        ("data.more_labels=[happy]", "repeats"),
+        ("model.frozen_blocks=3", "frozen_blocks 3 is not within the encoder's 2 blocks"),
+        ("schedule.keep=worst", "best or last"),
+    ],
+)
+def test_what_is_wrong_is_named(tiny: Callable[..., Recipe], override: str, message: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        tiny(override)
+    assert message in str(error.value)
+
+
+def test_a_file_that_is_no_mapping(recipe_file: Callable[[str], Path]) -> None:
+    with pytest.raises(RecipeError, match=r"mine\.yaml is not a mapping"):
+        read_recipe(recipe_file("- 3\n"))
+
+
+def test_an_unknown_recipe_is_an_error_that_lists_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RecipeError) as error:
+        read_recipe("shiftcn")
+    assert all(name in str(error.value) for name in SHIPPED) and "defaults," not in str(error.value)
+    assert main(["fit", "shiftcn"]) == 2
+    assert capsys.readouterr().err.startswith("error: no recipe")
+
+
+def test_an_unknown_field_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", SHIPPED[0], "--set", "schedule.stepps=3"]) == 2
+    assert "it has steps" in capsys.readouterr().err
+
+
+# the checksum
+
+
+def test_checksum_is_of_what_changes_the_weights(tiny: Callable[..., Recipe]) -> None:
+    recipe = tiny()
+    same = tiny("summary=Another", "register={license: MIT}", name="another")
+    assert same != recipe and same.checksum() == recipe.checksum()
+    changes = ("schedule.seed=8", "data.labels=[happy, sad]", "model.pool=1", "augmentation.chances.room=1", "model.head_options.kernel=3")
+    sums = {recipe.checksum(), *(tiny(change).checksum() for change in changes)}
+    assert len(sums) == 1 + len(changes)
+
+
+def test_checksum_is_of_values_and_not_of_how_they_are_written(tiny: Callable[..., Recipe]) -> None:
+    first = tiny("schedule.learning_rate=5e-4", "augmentation.chances.snr_db=[5, 30]")
+    second = tiny("schedule.learning_rate=0.0005", "augmentation.chances.snr_db=[5.0, 3e1]")
+    assert first.checksum() == second.checksum()
