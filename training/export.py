@@ -1,7 +1,7 @@
 """`python -m training export RECIPE`: a trained run as ONNX and TorchScript, checked against each other, and its entry in the registry.
 
-Weights are stored as fp16 in both files and cast once when they are loaded; the Fourier basis and the mel filters stay fp32, for rounding
-them would add a noise floor that the log-mel spectrogram shows.
+Large weights are stored as fp16 in both files and cast once when they are loaded. The Fourier basis and the mel filters stay fp32, for
+rounding them would add a noise floor that the log-mel spectrogram shows.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ INPUTS = ("waveform", "lengths")
 OUTPUTS = ("logits", "frames", "embedding", "frame_lengths")
 LONGEST_WINDOW = 20.0  # s; positions reach 30 s, training clips 3
 KEPT_EXACT = (".basis", ".filters", "_scale")
+FEWEST_HALVED = 4096  # numbers in a weight that is stored as fp16: biases, norms and statistics are small, and their rounding shows most
 TOLERANCE = 1e-4
 INT8_LOSS = 0.005  # of UAR on validation speakers: with more than that an int8 file is not shipped
 
@@ -44,13 +45,14 @@ log = logging.getLogger(__name__)
 
 
 class HalfStored(nn.Module):
-    """`graph` with its weights held as fp16 and cast to fp32 where they are used, so that the TorchScript file is half the size."""
+    """`graph` with its large weights held as fp16 and cast to fp32 where they are used, so that the TorchScript file is half the size."""
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
         self.graph = graph
         self.owners: list[tuple[nn.Module, str]] = []
-        for index, (name, parameter) in enumerate(list(graph.named_parameters())):
+        large = [(name, parameter) for name, parameter in graph.named_parameters() if parameter.numel() >= FEWEST_HALVED]
+        for index, (name, parameter) in enumerate(large):
             self.register_buffer(f"half_{index}", parameter.detach().half())
             owner, _, leaf = name.rpartition(".")
             module = graph.get_submodule(owner)
@@ -64,8 +66,9 @@ class HalfStored(nn.Module):
 
 
 def rounded_to_half(model: EmotionModel) -> EmotionModel:
-    """The model with its weights (and the statistics it standardises by) rounded to what fp16 holds: what both files compute with."""
-    model.load_state_dict({name: value.half().float() for name, value in model.state_dict().items()})
+    """The model with its large weights rounded to what fp16 holds: what both files compute with."""
+    state = model.state_dict()
+    model.load_state_dict({name: value.half().float() if value.numel() >= FEWEST_HALVED else value for name, value in state.items()})
     return model
 
 
@@ -90,7 +93,7 @@ def onnx_graph(model: EmotionModel, classes: int) -> onnx.ModelProto:
 
 def write_onnx(proto: onnx.ModelProto, description: dict[str, Any], path: Path) -> None:
     """Stores weights as fp16 and the description inside; `proto` is changed."""
-    store_as_half(proto, keep=KEPT_EXACT)
+    store_as_half(proto, keep=KEPT_EXACT, fewest=FEWEST_HALVED)
     helper.set_model_props(proto, {"emoser": json.dumps(description)})
     onnx.checker.check_model(proto, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,18 +11,16 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-FEWEST_STORED = 2  # numbers in a weight that is worth storing as fp16
 
-
-def store_as_half(model: onnx.ModelProto, keep: Collection[str] = ()) -> None:
+def store_as_half(model: onnx.ModelProto, keep: Collection[str] = (), fewest: int = 2) -> None:
     """Turns fp32 weights into fp16 with a cast behind each, in place, but for those whose name ends in one of `keep`.
 
-    Single numbers (the scale of attention, say) are kept too: they save nothing, and every result would show the rounding.
+    Weights of less than `fewest` numbers are kept too: the scale of attention, say, saves nothing, and each result would show its rounding.
     onnxruntime folds the casts when it loads the file.
     """
     casts = []
     for weight in model.graph.initializer:
-        few = math.prod(weight.dims) < FEWEST_STORED
+        few = math.prod(weight.dims) < fewest
         if weight.data_type != TensorProto.FLOAT or few or weight.name.endswith(tuple(keep)):
             continue
         name = weight.name
