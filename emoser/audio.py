@@ -20,6 +20,8 @@ SHORTEST = 0.1  # seconds
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz: outside of this a sampling rate is a mistake
 MOST_CHANNELS = 8  # of an array: with more, rows are as likely a batch of clips
 SILENT_PEAK = 1e-4  # -80 dBFS: below this, there is nothing to hear
+FULL_SCALE, CLIPPED_RUN = 0.99, 3  # samples beyond it are clipped where so many stand together
+CLIPPED_SHARE = 0.001  # of the samples, from which on clipping is worth a warning
 
 Channel = int | Literal["mix", "each"]
 
@@ -212,13 +214,14 @@ def _clips(
         raise AudioValueError(f"{label} has {channels} channel{'s' * (channels > 1)}, counted from 0; there is no channel {channel}")
     lanes = channels if channel == "each" else 1
     stream = soxr.ResampleStream(rate, target_rate, lanes, dtype="float32") if rate != target_rate else None
-    frames, peak, parts = 0, 0.0, []
+    frames, clipped, peak, parts = 0, 0, 0.0, []
     for block in _selected(blocks, channel):
         if not np.isfinite(block).all():
             at = frames + int(np.argmin(np.isfinite(block).all(axis=1)))
             raise AudioValueError(f"{label} holds NaN or infinity, first at {at / rate:.3f} s (sample {at})")
         frames += len(block)
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
+        clipped += clipped_samples(block) if peak >= FULL_SCALE else 0
         parts.append(stream.resample_chunk(block) if stream else block)
     if frames < SHORTEST * rate:
         raise AudioTooShort(f"{label} is {1000 * frames / rate:.0f} ms long ({frames} samples at {rate} Hz); at least 100 ms are needed")
@@ -226,12 +229,30 @@ def _clips(
         parts.append(stream.resample_chunk(np.zeros((0, lanes), np.float32), last=True))
     waveforms = np.concatenate(parts).T
     # What an encoder was given at full scale decodes to a little more: no mistake of the caller's.
-    warnings = ("clipped_range",) if peak > 1.0 and not lossy else ()
+    # Samples beyond ±1 were not cut off there, whatever else is wrong with them.
+    found = {"clipped_range": peak > 1.0 and not lossy, "clipping": peak <= 1.0 and clipped > CLIPPED_SHARE * frames * lanes}
+    warnings = tuple(code for code, seen in found.items() if seen)
     index = [channel if isinstance(channel, int) else None] if channel != "each" else list(range(channels))
     return [
         Clip(np.ascontiguousarray(waveform), target_rate, file, lane, frames / rate, warnings, rate, channels)
         for waveform, lane in zip(waveforms, index, strict=True)
     ]
+
+
+def clipped_samples(block: NDArray[np.float32]) -> int:
+    """Samples of `block` (frames, channels) in runs of three or more beyond full scale.
+
+    >>> clipped_samples(np.array([[0.0], [1.0], [1.0], [1.0], [0.5], [1.0]], np.float32))
+    3
+    """
+    over = np.abs(block) >= FULL_SCALE
+    if not over.any() or len(block) < CLIPPED_RUN:
+        return 0
+    runs = over[:-2] & over[1:-1] & over[2:]
+    marked = np.zeros_like(over)
+    for shift in range(CLIPPED_RUN):
+        marked[shift : len(block) - CLIPPED_RUN + 1 + shift] |= runs
+    return int(marked.sum())
 
 
 def _selected(blocks: Iterable[NDArray[np.float32]], channel: Channel) -> Iterator[NDArray[np.float32]]:

@@ -16,7 +16,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from emoser.audio import SAMPLE_RATE, SHORTEST, SILENT_PEAK, source_name
+from emoser.audio import CLIPPED_SHARE, SAMPLE_RATE, SHORTEST, SILENT_PEAK, clipped_samples, source_name
 from emoser.decoding import open_source
 from emoser.diarization.activity import CHUNK, THRESHOLD, SpeechActivity
 from emoser.errors import EmoserError
@@ -28,7 +28,6 @@ BLOCK = 1875 * CHUNK  # samples, one minute, measured at a time
 SILENCE_RANGE = 40.0  # dB: frames this far below the loudest are silence, as in the models
 LOUD_RANGE = 30.0  # dB: frames whose spectrum counts
 SHORTEST_PAUSE = 0.3  # seconds: silence within speech that is more than the closure of a plosive
-FULL_SCALE, CLIPPED_RUN = 0.99, 3  # samples beyond it are clipped where so many stand together
 ENERGY_SHARE = 0.99  # of the energy lies under the bandwidth
 TELEPHONE, BEYOND = (2000.0, 3300.0), (4200.0, 7500.0)  # Hz: what a narrow band lets through, and what it does not
 LEVEL_STEP, LOWEST_LEVEL = 5.0, -120.0  # dB: spectra are summed by their frame's level, as the loudest is known only at the end
@@ -144,7 +143,7 @@ class Meter:
             block = np.where(finite, block, np.float32(0))
         self.frames += len(block)
         self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
-        self.clipped += _clipped(block)
+        self.clipped += clipped_samples(block)
         exact = block.astype(np.float64)
         self.sums += exact.sum(axis=0)
         self.products += exact.T @ exact
@@ -231,7 +230,7 @@ def _judge(it: Quality, meter: Meter) -> Generator[Finding, None, None]:
         text = f"sampled at {it.sample_rate / 1000:g} kHz, but there is nothing above {(it.bandwidth or 0) / 1000:.1f} kHz"
         advice = "It comes from a telephone, a narrow-band codec or an 8 kHz file: go back to the source before that."
         yield Finding("narrow_band", "warning", text, advice)
-    if it.clipping > 0.001:
+    if it.clipping > CLIPPED_SHARE:
         text = f"{100 * it.clipping:.1f} % of the samples stand at full scale"
         yield Finding("clipping", "warning", text, "Record with less gain: what was cut off cannot be brought back.")
     if meter.peak > 1 and not meter.lossy:
@@ -271,22 +270,6 @@ def _judge_channels(meter: Meter) -> Generator[Finding, None, None]:
     elif abs(correlation) < 0.3:
         text = "channels 0 and 1 hold different sounds"
         yield Finding("separate_channels", "info", text, "Two speakers, one a channel? Then --channel each.")
-
-
-def _clipped(block: NDArray[np.float32]) -> int:
-    """Samples in runs of three or more beyond full scale.
-
-    >>> _clipped(np.array([[0.0], [1.0], [1.0], [1.0], [0.5], [1.0]], np.float32))
-    3
-    """
-    over = np.abs(block) >= FULL_SCALE
-    if not over.any() or len(block) < CLIPPED_RUN:
-        return 0
-    runs = over[:-2] & over[1:-1] & over[2:]
-    marked = np.zeros_like(over)
-    for shift in range(CLIPPED_RUN):
-        marked[shift : len(block) - CLIPPED_RUN + 1 + shift] |= runs
-    return int(marked.sum())
 
 
 def _bandwidth(spectrum: NDArray[np.float64]) -> float:

@@ -460,3 +460,13 @@ def test_a_clip_passes_through() -> None:
 def test_another_target_rate() -> None:
     (clip,) = load_audio(sine(), target_rate=8000)
     assert clip.sample_rate == 8000 and len(clip.waveform) == 8000
+
+
+def test_clipping_is_worth_a_warning_and_a_single_peak_is_not() -> None:
+    time = np.arange(16_000) / 16_000
+    voice = 0.5 * np.sin(2 * np.pi * 200 * time).astype(np.float32)
+    (overdriven,) = load_audio(np.clip(4 * voice, -1, 1))
+    assert overdriven.warnings == ("clipping",)
+    voice[100] = 1.0
+    (clean,) = load_audio(voice)
+    assert clean.warnings == ()
