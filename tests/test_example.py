@@ -15,8 +15,6 @@ import soundfile
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = ROOT / "examples" / "clip.wav"
 
-needs_checkpoint = pytest.mark.skipif(not (ROOT / "checkpoints" / "onnx" / "shiftcnn.onnx").is_file(), reason="no checkpoint in this tree")
-
 
 def script(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -41,7 +39,6 @@ def test_the_clip_is_plain_and_short() -> None:
     assert 2.0 <= info.duration <= 3.0
 
 
-@needs_checkpoint
 def test_the_code_of_the_readme_runs_and_both_ways_agree(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("EMOSER_REGISTRY", raising=False)

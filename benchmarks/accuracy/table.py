@@ -48,12 +48,18 @@ def read(name: str) -> Record | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+HOLDS = {"": "scores", "-unseen": "scores", "-robustness": "conditions"}  # what tells such a result file from others
+
+
 def evaluated(suffix: str = "") -> list[str]:
-    """The checkpoints that have a result file of their own with this suffix (`-unseen`, `-robustness`), by name."""
-    names = [path.stem for path in sorted(RESULTS.glob(f"*{suffix}.json")) if not path.stem.startswith("baselines")]
-    if not suffix:
-        names = [name for name in names if not name.endswith(("-unseen", "-robustness"))]
-    return [name.removesuffix(suffix) for name in names]
+    """The checkpoints that have a result file with this suffix (`-unseen`, `-robustness`, or none: the test speakers), by name."""
+    names = []
+    for path in sorted(RESULTS.glob(f"*{suffix}.json")):
+        name = path.stem.removesuffix(suffix)
+        inner = not suffix and path.stem.endswith(tuple(filter(None, HOLDS)))
+        if name != "baselines" and not inner and HOLDS[suffix] in (read(path.stem) or {}):
+            names.append(name)
+    return names
 
 
 def percent(share: float) -> str:
