@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.calibration import class_offsets
 from training.data import Example, Examples, sampling_weights
 from training.evaluate import Scored, score, temperature_of
 from training.features import Features
@@ -160,10 +161,11 @@ class Average:
 
 @dataclass
 class Fitted:
-    """What a run leaves: the kept weights, its validation history, and the temperature fitted there."""
+    """What a run leaves: the kept weights, its validation history, and what was fitted on validation speakers."""
 
     state: dict[str, Tensor]
     history: list[dict[str, Any]]
+    offsets: list[float]  # of the classes, in the weights already
     temperature: float
     step: int
     seconds: float
@@ -252,9 +254,18 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     if writer is not None:
         writer.close()
     kept = max(history, key=lambda item: (item["selection"], item["step"])) if schedule.keep == "best" else history[-1]
-    logits = logits_of(model, examples.validation, features, 0)[:, : len(recipe.data.labels)]
-    temperature = temperature_of(logits, np.array([example.target for example in examples.validation]))
-    return Fitted(best, history, temperature, kept["step"], before + time.monotonic() - began)
+    offsets, temperature = calibrate(model, own, examples, features)
+    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    return Fitted(state, history, offsets, temperature, kept["step"], before + time.monotonic() - began)
+
+
+def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:
+    """Fits class offsets on validation speakers and adds them to the model's own first `own` classes; then fits the temperature."""
+    logits = logits_of(model, examples.validation, features, 0)[:, :own]
+    offsets = class_offsets(logits, examples.validation)
+    model.add_offsets(torch.from_numpy(offsets.astype(np.float32)))
+    targets = np.array([example.target for example in examples.validation])
+    return [float(value) for value in offsets], temperature_of(logits + offsets, targets)
 
 
 def _validate(recipe: Recipe, model: EmotionModel, average: Average, examples: Examples, features: Features) -> dict[str, float]:

@@ -145,6 +145,11 @@ class EmotionModel(nn.Module):
             return head, head
         return head + self.statistics(pooled.statistics), head
 
+    @torch.no_grad()
+    def add_offsets(self, offsets: Tensor) -> None:
+        """Adds `offsets` (classes or fewer,) to the logits of the first classes, of clips and of frames alike."""
+        self.head.classifier.bias[: len(offsets)] += offsets
+
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Pooled, Tensor, Tensor]:
         """Logits (batch, classes), the pooled clips, their lengths in frames (batch,), and the frame of the clip's own time axis at which
         the first of them stands (batch,)."""

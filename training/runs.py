@@ -126,6 +126,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "finished": time.strftime("%Y-%m-%d", time.gmtime(began)),
         "seconds": round(fitted.seconds),
         "kept_step": fitted.step,
+        "class_offsets": fitted.offsets,
         "temperature": round(fitted.temperature, 4),
         "validation": score(logits, prepared.examples.validation, recipe.data.labels).to_dict(),
         "validation_ece": calibration_error(logits, targets, fitted.temperature),
