@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,9 @@ import jsonschema
 import numpy as np
 import pytest
 import soundfile
+
+# A runner in the background may have been told to ignore interrupts, which its children inherit; those here are sent some.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "emoser")
