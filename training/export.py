@@ -260,7 +260,10 @@ def _test(prepared: Prepared) -> dict[str, Any] | None:
 
 
 def _metrics(prepared: Prepared) -> list[dict[str, Any]]:
-    """The registry's figures: the test speakers of each corpus, and all of them pooled."""
+    """The registry's figures: the test speakers of each corpus, and all of them pooled.
+
+    A corpus with one test speaker has no interval over speakers, and a figure without one is not registered.
+    """
     test = _test(prepared)
     if test is None:
         raise FileNotFoundError(f"{prepared.recipe.name} has no test scores yet: python -m training evaluate {prepared.recipe.name}")
@@ -275,4 +278,5 @@ def _metrics(prepared: Prepared) -> list[dict[str, Any]]:
             "speakers": value["speakers"],
         }
         for corpus, value in scores.items()
+        if value["interval"] is not None
     ]
