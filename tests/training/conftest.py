@@ -24,8 +24,8 @@ from training.runs import Places, Prepared, prepare, run_evaluate, run_fit
 RATE = 16_000
 CLIP = 9_600  # samples: 0.6 s, 30 hidden frames
 LABELS = ("neutral", "happy", "angry", "sad")
-SPEAKERS = {  # of the shipped split: two that train, one that validates, one that tests
-    "ravdess": ("01", "03", "02", "09"),
+SPEAKERS = {  # of the shipped split: two that train, one that validates, and one or two that test
+    "ravdess": ("01", "03", "02", "09", "10"),
     "emodb": ("08", "09", "03", "10"),
 }
 COLUMNS = ("path", "speaker", "gender", "language", "emotion", "intensity", "text", "session", "duration", "sha256")

@@ -1,0 +1,273 @@
+"""A tiny run as files: both runtimes against the module, what is inside, and the package reading them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import miniature
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import yaml
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+import emoser
+from emoser.runtimes import open_runtime
+from training import export
+from training.evaluate import softmax
+from training.export import FEWEST_HALVED, register, rounded_to_half, run_export
+from training.loop import logits_of
+from training.model import Graph
+from training.runs import CLONE, Places, Prepared
+
+LABELS = ("neutral", "happy", "angry", "sad")
+KINDS = ("onnx-fp16", "onnx-int8", "torchscript-fp16")
+
+
+@dataclass
+class Exported:
+    run: Prepared
+    root: Path
+    records: Path
+    entry: dict[str, Any]
+    graph: Graph
+
+    def file(self, kind: str) -> Path:
+        (part,) = [part for part in self.entry["parts"] if f"{part['format']}-{part['precision']}" == kind]
+        return self.root / part["path"]
+
+
+@pytest.fixture(scope="module")
+def exported(trained: tuple[Prepared, Places], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
+    run, places = trained
+    root, records = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("records")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "RECORDS", records)
+        patch.setattr(export, "INT8_LOSS", 1.0)  # so that there is an int8 file to look at
+        entry = run_export(run.recipe, places, root=root)
+    yield Exported(run, root, records, entry, Graph(rounded_to_half(run.trained()), len(LABELS)).eval())
+
+
+def noise(samples: int, seed: int = 0) -> Tensor:
+    return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(seed))
+
+
+def padded(*clips: Tensor) -> tuple[Tensor, Tensor]:
+    waveform = torch.zeros(len(clips), max(map(len, clips)))
+    for row, clip in zip(waveform, clips, strict=True):
+        row[: len(clip)] = clip
+    return waveform, torch.tensor([len(clip) for clip in clips])
+
+
+CLICK = torch.zeros(2_020)
+CLICK[2_015] = 0.5
+
+SHAPES = {
+    "shortest": padded(noise(1_600)),
+    "three": padded(noise(9_601), torch.cat([torch.zeros(5_000), noise(4_001, 1), torch.zeros(3_000)]), noise(1_700, 2)),
+    "silence and a click": padded(torch.zeros(4_000), CLICK),
+    "longest window": padded(noise(320_000)),
+    "nine": padded(*(noise(3_000 + 317 * index, index) for index in range(9))),
+}
+
+
+# the same answer from every file
+
+
+@pytest.mark.parametrize("kind", ["onnx-fp16", "torchscript-fp16"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_files_give_what_the_module_gives(exported: Exported, kind: str, shape: str) -> None:
+    waveform, lengths = SHAPES[shape]
+    with torch.no_grad():
+        expected = exported.graph(waveform, lengths)._asdict()
+    found = open_runtime(exported.file(kind), kind.split("-")[0], device="cpu", threads=1).run(waveform.numpy(), lengths.numpy())
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name].shape == tuple(value.shape), name
+        np.testing.assert_allclose(found[name], value.numpy(), atol=1e-4, rtol=0, err_msg=name)
+    assert not np.allclose(found["logits"], 0)
+
+
+def test_the_int8_file_is_smaller_and_near(exported: Exported) -> None:
+    assert exported.file("onnx-int8").stat().st_size < 0.75 * exported.file("onnx-fp16").stat().st_size
+    waveform, lengths = SHAPES["nine"]
+    found = open_runtime(exported.file("onnx-int8"), "onnx", device="cpu", threads=1).run(waveform.numpy(), lengths.numpy())
+    with torch.no_grad():
+        expected = exported.graph(waveform, lengths).logits.numpy()
+    assert np.abs(softmax(found["logits"]) - softmax(expected)).mean() < 0.05
+    assert not np.allclose(found["logits"], expected, atol=1e-4)
+
+
+# what is inside
+
+
+def test_large_weights_are_stored_as_half_and_the_front_end_exactly(exported: Exported) -> None:
+    file = exported.file("onnx-fp16")
+    weights = {weight.name: weight for weight in onnx.load(file).graph.initializer}
+    large = {name: weight for name, weight in weights.items() if np.prod(weight.dims) >= FEWEST_HALVED}
+    exact = {name for name, weight in large.items() if weight.data_type == TensorProto.FLOAT}
+    assert {name.rpartition(".")[2] for name in exact} == {"basis", "filters"}
+    halves = [weight for weight in large.values() if weight.data_type == TensorProto.FLOAT16]
+    matrices = {value.detach().half().numpy().tobytes() for value in exported.graph.parameters() if value.numel() >= FEWEST_HALVED}
+    stored = {numpy_helper.to_array(weight).tobytes() for weight in halves}
+    stored |= {np.ascontiguousarray(numpy_helper.to_array(weight).T).tobytes() for weight in halves if len(weight.dims) == 2}
+    assert len(matrices) > 10 and matrices <= stored
+    numbers = exported.entry["parameters"]
+    positions = exported.graph.model.encoder.positional_embedding.numel()
+    assert file.stat().st_size < 2 * (numbers + positions) + 1_500_000  # the Fourier basis is 0.6 MB
+
+
+def test_a_torchscript_file_is_of_half_weights_too(exported: Exported) -> None:
+    with zipfile.ZipFile(exported.file("torchscript-fp16")) as archive:
+        stored = sum(item.file_size for item in archive.infolist() if "/data/" in item.filename)
+    positions = exported.graph.model.encoder.positional_embedding.numel()
+    assert stored < 2 * exported.entry["parameters"] + 4 * positions + 1_500_000
+
+
+def test_each_file_describes_itself(exported: Exported) -> None:
+    fields = ["name", "task", "labels", "sample_rate", "frame_hop", "longest_window"]
+    fields += ["temperature", "revision", "license", "summary", "encoder"]
+    expected = {field: exported.entry[field] for field in fields}
+    assert expected["labels"] == list(LABELS) and expected["frame_hop"] == 0.04
+    assert expected["temperature"] == exported.run.record()["temperature"]
+    for kind in KINDS:
+        opened = open_runtime(exported.file(kind), kind.split("-")[0], device="cpu", threads=1)
+        assert dict(opened.metadata) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_inside_names_a_place_on_this_machine(exported: Exported, kind: str) -> None:
+    data = exported.file(kind).read_bytes()
+    for place in (CLONE, Path(torch.__file__).parent, Path(sys.prefix), exported.root, Path.home()):
+        assert len(str(place)) < 4 or str(place).encode() not in data
+    assert b"site-packages" not in data and b'File "' not in data  # stack traces
+    if kind.startswith("onnx"):
+        model = onnx.load(exported.file(kind))
+        assert not any(node.doc_string or node.metadata_props for node in model.graph.node)
+        assert {item.key for item in model.metadata_props} == {"emoser"}
+
+
+def test_inputs_and_outputs_are_the_contracts(exported: Exported) -> None:
+    session = onnxruntime.InferenceSession(str(exported.file("onnx-fp16")), providers=["CPUExecutionProvider"])
+    ports = {port.name: (port.type, port.shape) for port in (*session.get_inputs(), *session.get_outputs())}
+    assert [*ports] == ["waveform", "lengths", "logits", "frames", "embedding", "frame_lengths"]
+    assert ports["waveform"] == ("tensor(float)", ["batch", "samples"]) and ports["lengths"] == ("tensor(int64)", ["batch"])
+    assert ports["logits"] == ("tensor(float)", ["batch", len(LABELS)])
+
+
+# the registry and the record
+
+
+def test_the_golden_logits_are_those_of_the_tone(exported: Exported) -> None:
+    tone = miniature.tone()[None]
+    found = open_runtime(exported.file("onnx-fp16"), "onnx", device="cpu", threads=1).run(tone, np.array([tone.shape[1]]))
+    assert exported.entry["golden"]["input"] == "tone"
+    np.testing.assert_allclose(found["logits"][0], exported.entry["golden"]["logits"], atol=1e-4)
+
+
+def test_the_record_names_the_files_that_were_made(exported: Exported) -> None:
+    record = json.loads((exported.records / "tiny.json").read_text())
+    assert record["files"] == {f"{part['format']}-{part['precision']}": part["sha256"] for part in exported.entry["parts"]}
+    assert record["recipe_sha256"] == exported.run.recipe.checksum() and record["test"]["pooled"]["clips"] == 10
+
+
+def test_register_puts_an_entry_in_place_of_its_namesake(tmp_path: Path) -> None:
+    registry = tmp_path / "checkpoints.yaml"
+    for entry in ({"name": "b", "revision": "1"}, {"name": "a", "revision": "1"}, {"name": "b", "revision": "2", "summary": "Zażółć"}):
+        register(entry, registry)
+    text = registry.read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["checkpoints"] == [
+        {"name": "a", "revision": "1"},
+        {"name": "b", "revision": "2", "summary": "Zażółć"},
+    ]
+    assert text.startswith("# ") and "Zażółć" in text
+
+
+# the package on the files
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_package_predicts_with_a_file(exported: Exported, kind: str) -> None:
+    model = emoser.load(exported.file(kind), device="cpu", threads=1)
+    (example, *_) = exported.run.examples.test
+    prediction = model(example.file)
+    assert set(prediction.scores) == set(LABELS) and sum(prediction.scores.values()) == pytest.approx(1)
+    assert prediction.label == max(prediction.scores, key=lambda label: prediction.scores[label])
+
+
+def test_the_package_finds_it_in_the_registry_and_says_what_training_says(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scores of the test clips, from the waveform in the package and from cached states in training."""
+    monkeypatch.setenv("EMOSER_REGISTRY", str(exported.root / "checkpoints.yaml"))
+    run = exported.run
+    logits = logits_of(run.trained(), run.examples.test, run.features, 0)[:, : len(LABELS)]
+    expected = softmax(logits, run.record()["temperature"])
+    model = emoser.load("tiny", device="cpu", threads=1, offline=True)
+    for example, row in zip(run.examples.test, expected, strict=True):
+        prediction = model(example.file)
+        assert prediction.label == LABELS[int(row.argmax())]
+        np.testing.assert_allclose([prediction.scores[label] for label in LABELS], row, atol=0.05)
+    for options in ({"precision": "int8"}, {"runtime": "torchscript"}):
+        assert set(emoser.load("tiny", device="cpu", threads=1, offline=True, **options)(run.examples.test[0].file).scores) == set(LABELS)
+
+
+# refusals
+
+
+def test_an_int8_file_that_costs_accuracy_is_not_shipped(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = sorted(exported.run.examples.validation, key=lambda example: example.utterance.duration)
+    truth = np.eye(len(LABELS), dtype=np.float32)[[example.target for example in examples]]
+    wrong = truth.copy()
+    wrong[0] = np.roll(wrong[0], 1)
+
+    class Fixed:
+        def __init__(self, rows: np.ndarray) -> None:
+            self.rows = iter(rows)
+
+        def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [np.stack([next(self.rows) for _ in feeds["lengths"]])]
+
+    for small, holds in ((truth, True), (wrong, False)):
+        sessions = {"exact": truth, "small": small}
+        monkeypatch.setattr(export, "_session", lambda file, sessions=sessions: Fixed(sessions[file.name]))
+        assert export._int8_holds(Path("exact"), Path("small"), exported.run) is holds
+
+
+def test_files_that_disagree_are_an_error(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx_file, torchscript_file = exported.file("onnx-fp16"), exported.file("torchscript-fp16")
+    export._compare(onnx_file, torchscript_file, exported.run)
+    graph = torch.jit.load(str(torchscript_file))
+
+    def off(waveform: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        logits, *others = graph(waveform, lengths)
+        return logits + 2e-4, *others
+
+    monkeypatch.setattr(torch.jit, "load", lambda path: off)
+    with pytest.raises(RuntimeError, match="differ by more than"):
+        export._compare(onnx_file, torchscript_file, exported.run)
+
+
+def test_a_run_without_test_scores_is_not_exported(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no test scores yet: python -m training evaluate tiny"):
+        export._metrics(replace(exported.run, folder=tmp_path))
+
+
+# the passes over files, on small ones
+
+
+def product(**weights: np.ndarray) -> onnx.ModelProto:
+    """y = (x * each weight, one after the other)."""
+    names = ["x", *(f"y{index}" for index in range(len(weights)))]
+    nodes = [helper.make_node("Mul", [names[index], weight], [names[index + 1]]) for index, weight in enumerate(weights)]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in (names[0], names[-1])]
+    initializers = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "product", [ports[0]], [ports[1]], initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
