@@ -82,7 +82,7 @@ def figures(entry: Checkpoint) -> str:
             ]
             for condition in record["conditions"]
         ]
-        parts.append(f"## Robustness\n\n{table.markdown(['condition', 'what was done', 'mean UAR', 'same label (%)'], rows)}\n")
+        parts.append(f"## Robustness\n\n{table.markdown(['condition', 'what was done', 'mean UAR', 'same label (%)'], rows, text=2)}\n")
     return "\n".join(parts)
 
 
