@@ -57,12 +57,12 @@ def load(
     return UtteranceModel(checkpoint, opened, sha256=found.sha256, precision=precision, activity=_activity(checkpoint.sample_rate))
 
 
-def _activity(sample_rate: int) -> Callable[[NDArray[np.float32]], float] | None:
-    """Share of speech, for the warning `no_speech`; None where TorchScript stands alone, without onnxruntime."""
+def _activity(sample_rate: int) -> Callable[[NDArray[np.float32]], bool] | None:
+    """Whether there is speech, for the warning `no_speech`; None where TorchScript stands alone, without onnxruntime."""
     from emoser.audio import SAMPLE_RATE
     from emoser.diarization.activity import SpeechActivity
 
-    return SpeechActivity().speech_share if sample_rate == SAMPLE_RATE and find_spec("onnxruntime") else None
+    return SpeechActivity().holds_speech if sample_rate == SAMPLE_RATE and find_spec("onnxruntime") else None
 
 
 def version() -> str:

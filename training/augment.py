@@ -54,6 +54,30 @@ def reverberate(x: Samples, response: Samples) -> Samples:
     return (wet * (root_mean_square(x) / root_mean_square(wet))).astype(np.float32)
 
 
+def made_up_room(random: np.random.Generator) -> Samples:
+    """A response after Polack's statistical model: a direct sound, sparse early reflections, and noise that decays exponentially, the high
+    frequencies faster. Reverberation time 0.2 to 2 s, direct to reverberant ratio -10 to 10 dB."""
+    seconds = random.uniform(0.2, 2.0)
+    time = np.arange(round(seconds * RATE)) / RATE
+    noise = random.standard_normal(len(time))
+    low = sosfilt(_low_pass(round(random.uniform(800, 4000))), noise)
+    faster = random.uniform(1.0, 3.0)
+    tail = low * 10 ** (-3 * time / seconds) + (noise - low) * 10 ** (-3 * time * faster / seconds)
+    tail[: round(random.uniform(0.001, 0.02) * RATE)] = 0.0  # until the nearest wall has answered
+    for delay in random.uniform(0.002, 0.05, size=int(random.integers(2, 9))):
+        tail[round(delay * RATE)] += random.choice([-1.0, 1.0]) * random.uniform(2.0, 6.0) * 10 ** (-3 * delay / seconds)
+    ratio = 10 ** (random.uniform(-10.0, 10.0) / 20)
+    tail[0] = ratio * np.sqrt(np.sum(np.square(tail)))
+    # The loudest sample is where `reverberate` takes the clip's start to be; at a low ratio an early reflection may be louder.
+    tail[0] = max(tail[0], 1.001 * np.abs(tail).max())
+    return tail.astype(np.float32)
+
+
+@cache
+def _low_pass(high: int) -> NDArray[np.float64]:
+    return butter(1, high, btype="lowpass", fs=RATE, output="sos")
+
+
 @cache
 def _band(low: float, high: float, order: int = 4) -> NDArray[np.float64]:
     return butter(order, [low, high], btype="bandpass", fs=RATE, output="sos")
@@ -130,7 +154,8 @@ class Chances:
     # the room and what else sounds in it
     noise: float = 0.5
     snr_db: tuple[float, float] = (5.0, 30.0)
-    room: float = 0.3
+    room: float = 0.6
+    made_up_room: float = 0.5  # of the rooms: the others are measured ones
     # the microphone
     tilt: float = 0.6
     tilt_db: float = 8.0
@@ -143,7 +168,7 @@ class Chances:
     kilobits: tuple[int, ...] = (16, 24, 32, 48)
     # the voice
     speed: float = 0.5
-    speeds: tuple[float, float] = (0.88, 1.12)
+    speeds: tuple[float, float] = (0.85, 1.15)
     # the editor
     cut: float = 0.3
     cut_seconds: tuple[float, float] = (1.2, 3.0)
@@ -170,8 +195,9 @@ class Augmenter:
                 x = x[start : start + length]
         if drawn(chances.speed):
             x = change_speed(x, random.uniform(*chances.speeds))
-        if self.rooms and drawn(chances.room):
-            x = reverberate(x, self.rooms[int(random.integers(len(self.rooms)))])
+        if drawn(chances.room):
+            made_up = drawn(chances.made_up_room) or not self.rooms
+            x = reverberate(x, made_up_room(random) if made_up else self.rooms[int(random.integers(len(self.rooms)))])
         if self.noises and drawn(chances.noise):
             noise = self.noises[int(random.integers(len(self.noises)))]
             x = add_noise(x, noise, random.uniform(*chances.snr_db), int(random.integers(len(noise))))

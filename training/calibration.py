@@ -37,4 +37,3 @@ def class_offsets(logits: NDArray[np.float32], examples: Sequence[Example]) -> N
     found = minimize(loss, np.zeros(logits.shape[1] + 1)).x
     offsets = found[1:] / np.exp(found[0])
     return np.asarray(offsets - offsets.mean())
-

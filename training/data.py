@@ -93,9 +93,7 @@ def sampling_weights(examples: tuple[Example, ...], corpus_balance: float, class
     """
     corpora = Counter(example.corpus for example in examples)
     classes = Counter((example.corpus, example.target) for example in examples)
-    within = {
-        corpus: sum(count ** (1 - class_balance) for (name, _), count in classes.items() if name == corpus) for corpus in corpora
-    }
+    within = {corpus: sum(count ** (1 - class_balance) for (name, _), count in classes.items() if name == corpus) for corpus in corpora}
     total = sum(count ** (1 - corpus_balance) for count in corpora.values())
 
     def weight(example: Example) -> float:

@@ -38,9 +38,7 @@ class Scored:
         }
 
 
-def score(
-    logits: NDArray[np.float32], examples: Sequence[Example], labels: Sequence[str], intervals: bool = True
-) -> Scored:
+def score(logits: NDArray[np.float32], examples: Sequence[Example], labels: Sequence[str], intervals: bool = True) -> Scored:
     """`logits` (clips, classes) in the order of `examples`; intervals are 95 %, by bootstrap over speakers."""
     targets = np.array([example.target for example in examples])
     predictions = logits.argmax(1)

@@ -150,9 +150,7 @@ def _compute(part: tuple[Path, str, int, list[Example]]) -> str:
         batch.append(clip)
     states += _worker.states(batch)
     starts = np.cumsum([0, *(len(state) for state in states)])
-    index = {
-        example.utterance.path: (int(start), len(state)) for example, start, state in zip(examples, starts[:-1], states, strict=True)
-    }
+    index = {example.utterance.path: (int(start), len(state)) for example, start, state in zip(examples, starts[:-1], states, strict=True)}
     text = json.dumps(index)
     name = f"{corpus}-view{view}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     partial = folder / f"{name}.{os.getpid()}.partial"  # another process may be at the same part

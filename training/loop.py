@@ -1,7 +1,7 @@
 """`python -m training fit RECIPE`: trains a recipe from cached states, keeps the best averaged weights by validation speakers.
 
 Every draw depends on the seed, the step and the process alone, so a run that was killed goes on as if it had not been. Several processes
-(`accelerate launch -m training fit ...`) draw different clips and average their gradients.
+(`torchrun --nproc_per_node 2 -m training fit ...`) draw different clips and average their gradients.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from training.features import Features
 from training.model import EmotionModel
 from training.recipe import Recipe, RecipeError, Schedule
 from training.schedules import warmup_cosine
+from training.voices import Voices
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,12 @@ class Batch:
     targets: Tensor  # (batch,)
     order: Tensor  # (batch,): the clip that each is mixed with
     share: Tensor  # (batch,): how much of itself it keeps
+    speakers: Tensor  # (batch,): their numbers in `Voices`
+    others: Tensor  # (batch,): the speakers in whose place the clips are put
+    way: Tensor  # (batch,): how far
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def soft_targets(self, classes: int) -> Tensor:
         own = F.one_hot(self.targets, classes).float()
@@ -59,6 +66,7 @@ class Draws:
         self.process = process
         self.weights = sampling_weights(self.examples, recipe.data.corpus_balance, recipe.data.class_balance)
         self.longest = round(recipe.data.longest_crop * 50)  # frames
+        self.voices = Voices(self.examples)
 
     def __getitem__(self, step: int) -> Batch:
         random = np.random.default_rng([self.recipe.schedule.seed, step, self.process])
@@ -77,6 +85,11 @@ class Draws:
             share = random.beta(alpha, alpha, size=len(chosen))
             batch.share = torch.from_numpy(np.maximum(share, 1 - share).astype(np.float32))
             batch.order = torch.from_numpy(random.permutation(len(chosen)))
+        if self.recipe.schedule.voices:
+            batch.speakers = torch.from_numpy(self.voices.number[chosen])
+            batch.others = torch.from_numpy(self.voices.draw(random, len(chosen)))
+            moved = random.random(len(chosen)) < self.recipe.schedule.voices
+            batch.way = torch.from_numpy((moved * random.random(len(chosen))).astype(np.float32))
         return batch
 
 
@@ -85,7 +98,9 @@ def stack(states: Sequence[NDArray[np.float16]], targets: Sequence[int]) -> Batc
     hidden = torch.zeros(len(states), int(frames.max()), states[0].shape[1])
     for row, state in zip(hidden, states, strict=True):
         row[: len(state)] = torch.from_numpy(state.astype(np.float32))
-    return Batch(hidden, frames, torch.tensor(targets), torch.arange(len(states)), torch.ones(len(states)))
+    count = len(states)
+    nobody, own = torch.zeros(count, dtype=torch.int64), torch.arange(count)
+    return Batch(hidden, frames, torch.tensor(targets), own, torch.ones(count), nobody, nobody, torch.zeros(count))
 
 
 def whole_clips(
@@ -133,14 +148,19 @@ def loss_of(logits: Tensor, targets: Tensor, own: int, schedule: Schedule) -> Te
 
 
 class Step(nn.Module):
-    """What DistributedDataParallel wraps: cached states to both read-outs' logits, clips mixed in pairs on the way."""
+    """What DistributedDataParallel wraps: a batch to both read-outs' logits; on the way clips change voices and are mixed in pairs."""
 
-    def __init__(self, model: EmotionModel) -> None:
+    def __init__(self, model: EmotionModel, voices: Voices | None) -> None:
         super().__init__()
         self.model = model
+        self.voices = voices
 
-    def forward(self, hidden: Tensor, frames: Tensor, order: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.read(self.model.pool_states(hidden, frames).mixed(order, share))
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        pooled = self.model.pool_states(batch.hidden, batch.frames)
+        if self.voices is not None:
+            self.voices.update(pooled, batch.speakers)
+            pooled = self.voices.moved(pooled, batch.speakers, batch.others, batch.way)
+        return self.model.read(pooled.mixed(batch.order, batch.share))
 
 
 class Average:
@@ -184,7 +204,10 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     _standardise(model, draws)
     _freeze(model)
     optimizer = torch.optim.AdamW(_groups(model, schedule), betas=(0.9, 0.98), fused=False)
-    step_model, optimizer = accelerator.prepare(Step(model), optimizer)
+    voices = draws.voices if schedule.voices else None
+    if voices is not None:
+        _listen(model, draws)
+    step_model, optimizer = accelerator.prepare(Step(model, voices), optimizer)
     average = Average(model, schedule.average)
     history: list[dict[str, Any]] = []
     best: dict[str, Tensor] | None = None
@@ -198,6 +221,7 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
         model.load_state_dict(running["model"])
         optimizer.load_state_dict(running["optimizer"])
         average.state, best = running["average"], running["best"]
+        draws.voices.load_state(running["voices"])
         history, start, before, losses = running["history"], running["step"], running["seconds"], running["losses"]
         log.info("going on at step %d of %d", start, schedule.steps)
     writer = _writer(folder, start) if accelerator.is_main_process else None
@@ -207,11 +231,11 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
         for group in optimizer.param_groups:
             peak = group["peak"]
             group["lr"] = warmup_cosine(step, schedule.steps, round(schedule.warm_up * schedule.steps), peak, schedule.final_rate * peak)
-        batch = draws[step]
+        batch = draws[step].to(device)
         step_model.train()
         with accelerator.autocast():
-            both, head = step_model(batch.hidden.to(device), batch.frames.to(device), batch.order.to(device), batch.share.to(device))
-        targets = batch.soft_targets(classes).to(device)
+            both, head = step_model(batch)
+        targets = batch.soft_targets(classes)
         loss = loss_of(both.float(), targets, own, schedule)
         if model.statistics is not None:
             loss = loss + schedule.head_loss * loss_of(head.float(), targets, own, schedule)
@@ -242,6 +266,7 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
                 "optimizer": optimizer.state_dict(),
                 "average": average.state,
                 "best": best,
+                "voices": draws.voices.state(),
                 "history": history,
                 "losses": losses,
                 "step": done,
@@ -294,6 +319,15 @@ def _standardise(model: EmotionModel, draws: Draws, batches: int = 8) -> None:
     with torch.no_grad():
         drawn = [draws[UNTRAINED + index] for index in range(batches)]
         model.mix.standardise([(model.encoder.upper(batch.hidden, batch.frames, model.frozen_blocks), batch.frames) for batch in drawn])
+
+
+def _listen(model: EmotionModel, draws: Draws, batches: int = 40) -> None:
+    """What each speaker sounds like to the untrained model."""
+    model.eval()
+    with torch.no_grad():
+        for index in range(batches):
+            batch = draws[UNTRAINED + index]
+            draws.voices.update(model.pool_states(batch.hidden, batch.frames), batch.speakers)
 
 
 def _freeze(model: EmotionModel) -> None:

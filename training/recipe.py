@@ -1,7 +1,7 @@
 """Recipes: what a checkpoint is made of. A recipe file is a diff against `recipes/defaults.yaml`; both become these types.
 
-    python -m training fit training/recipes/shiftcnn.yaml
-    python -m training fit training/recipes/shiftcnn.yaml --set data.leave_out=[nemo] --name shiftcnn-without-nemo
+python -m training fit training/recipes/shiftcnn.yaml
+python -m training fit training/recipes/shiftcnn.yaml --set data.leave_out=[nemo] --name shiftcnn-without-nemo
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class Schedule:
     clip_norm: float = 5.0
     label_smoothing: float = 0.1
     mixup: float = 0.0  # alpha of the Beta distribution by which pooled clips are mixed in pairs, and their targets; 0 is off
+    voices: float = 0.0  # chance that a pooled clip is put in another speaker's place (training/voices.py); 0 is off
     head_loss: float = 0.3  # weight of the loss of the paper's head by itself where `model.statistics` adds a second read-out
     subset_loss: float = 0.5  # weight of the loss over the checkpoint's own labels where `more_labels` are trained too
     average: float = 0.995  # decay of the averaged weights, which are the ones that are kept; 0 is off

@@ -48,6 +48,7 @@ Record = dict[str, Any]
 def measured(command: list[str], threads: int | None = None, cache: Path | None = None) -> Record:
     """Runs a command in the clone -> `wall` and `cpu` seconds (of it and its children), `peak` bytes of memory, and its `output`."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages have theirs; the clone gets its own in the warm-up
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)
     if cache is not None:

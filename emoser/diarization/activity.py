@@ -24,6 +24,8 @@ CONTEXT = 64  # samples before a chunk that it also sees
 STATE = (2, 1, 128)  # of the LSTM: hidden and cell
 BLOCK = 1024  # chunks in one run, 33 s: about 12 MB of activations, however long the recording
 THRESHOLD = 0.5  # above it a chunk is speech
+LEAST_SPEECH = 0.1  # seconds: with less, a clip holds no speech
+LOUDEST_SECONDS = 1.0  # heard first
 
 FILE = Path("checkpoints", "onnx", "silero-vad.onnx")
 SHA256 = "c4a0a05f73a83b9479a108c40eb0f367f640969297a1ea00941403e8034971c4"
@@ -49,17 +51,30 @@ class SpeechActivity:
         waveform = np.asarray(waveform, dtype=np.float32)
         if waveform.ndim != 1:
             raise AudioValueError(f"speech activity takes one channel, an array (samples,); this one has the shape {waveform.shape}")
-        state = np.zeros(STATE, dtype=np.float32)
-        probabilities = []
-        for samples in self._blocks(waveform):
-            block, state = self._session.run(["probabilities", "state_after"], {"samples": samples, "state": state})
-            probabilities.append(block)
+        probabilities = list(self._each_block(waveform))
         return np.concatenate(probabilities) if probabilities else np.zeros(0, dtype=np.float32)
 
-    def speech_share(self, waveform: NDArray[np.float32]) -> float:
-        """The share of chunks that are speech, from 0 to 1; 0 for an empty waveform."""
-        probabilities = self.speech_probabilities(waveform)
-        return float(np.mean(probabilities > THRESHOLD)) if probabilities.size else 0.0
+    def holds_speech(self, waveform: NDArray[np.float32]) -> bool:
+        """Whether `LEAST_SPEECH` seconds of it are speech.
+
+        The loudest second is heard first, since it nearly always has the answer; then, where it
+        has not, the whole, up to the block that settles it.
+        """
+        loudest = loudest_stretch(waveform, round(LOUDEST_SECONDS * SAMPLE_RATE))
+        if len(loudest) < len(waveform) and np.sum(self.speech_probabilities(loudest) > THRESHOLD) * CHUNK_SECONDS >= LEAST_SPEECH:
+            return True
+        found = 0
+        for block in self._each_block(np.asarray(waveform, dtype=np.float32)):
+            found += int(np.sum(block > THRESHOLD))
+            if found * CHUNK_SECONDS >= LEAST_SPEECH:
+                return True
+        return False
+
+    def _each_block(self, waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        state = np.zeros(STATE, dtype=np.float32)
+        for samples in self._blocks(waveform):
+            block, state = self._session.run(["probabilities", "state_after"], {"samples": samples, "state": state})
+            yield block
 
     def _blocks(self, waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """Whole chunks with the 64 samples before them: zeros before the recording and, in the last chunk, after it."""
@@ -82,3 +97,14 @@ class SpeechActivity:
         options.log_severity_level = ERRORS
         options.intra_op_num_threads = self.threads
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def loudest_stretch(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """The `samples` in a row with the most energy, to within a chunk; all of a shorter waveform."""
+    chunks = samples // CHUNK
+    energy = np.square(waveform[: len(waveform) // CHUNK * CHUNK]).reshape(-1, CHUNK).sum(1, dtype=np.float64)
+    if len(energy) <= chunks:
+        return waveform
+    sums = np.cumsum(np.concatenate([[0.0], energy]))
+    start = int(np.argmax(sums[chunks:] - sums[:-chunks])) * CHUNK
+    return waveform[start : start + samples]

@@ -22,18 +22,17 @@ from emoser.results import Embedding, Failure, Prediction
 from emoser.runtimes import Runtime
 
 Result = Prediction | Embedding
-Activity = Callable[[NDArray[np.float32]], float]
+Activity = Callable[[NDArray[np.float32]], bool]
 
 BAD_INPUT = (AudioError, MissingExtra)  # becomes a Failure in its place; anything else is no fault of one input
 SILENCE, NEUTRAL = "silence", "neutral"
-LEAST_SPEECH = 0.1  # seconds: with less, the clip is warned about
 
 
 class UtteranceModel:
     """A checkpoint, ready to use. `model(x)` is `model.predict(x)`; made by `emoser.load`.
 
     checkpoint: what the model knows about itself: a `Checkpoint` of the registry, or the `Description` that a single file carries.
-    activity: waveform (samples,) at the model's rate -> the share of it that is speech, from 0 to 1; None leaves `no_speech` out.
+    activity: waveform (samples,) at the model's rate -> whether it holds speech; None leaves `no_speech` out.
     """
 
     def __init__(
@@ -220,7 +219,7 @@ class UtteranceModel:
     def _heard(self, clip: Clip) -> tuple[str, ...]:
         if is_silent(clip.waveform):
             return (SILENCE,)
-        if self._activity is not None and self._activity(clip.waveform) * clip.duration < LEAST_SPEECH:
+        if self._activity is not None and not self._activity(clip.waveform):
             return ("no_speech",)
         return ()
 

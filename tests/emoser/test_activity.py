@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import soundfile
 
 from emoser.diarization import activity
-from emoser.diarization.activity import CHUNK, CHUNK_SECONDS, CONTEXT, SpeechActivity
+from emoser.diarization.activity import CHUNK, CHUNK_SECONDS, CONTEXT, THRESHOLD, SpeechActivity, loudest_stretch
 from emoser.errors import AudioValueError, CheckpointError, ChecksumMismatch
 from training.paths import corpora_root
 
@@ -63,15 +64,20 @@ def test_memory_is_bounded_by_the_block(monkeypatch: pytest.MonkeyPatch) -> None
     assert session.longest == 10
 
 
+def speech_share(detector: SpeechActivity, waveform: np.ndarray) -> float:
+    probabilities = detector.speech_probabilities(waveform)
+    return float(np.mean(probabilities > THRESHOLD)) if len(probabilities) else 0.0
+
+
 def test_made_up_speech_and_noise(detector: SpeechActivity, tone: np.ndarray) -> None:
     waveform, rate = soundfile.read(CLIP, dtype="float32")
     assert rate == RATE
-    assert detector.speech_share(waveform) > 0.7
+    assert speech_share(detector, waveform) > 0.7
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE).astype(np.float32)
-    assert detector.speech_share(noise) < 0.05
-    assert detector.speech_share(tone) == 0
-    assert detector.speech_share(np.zeros(RATE, np.float32)) == 0
-    assert detector.speech_share(np.zeros(0, np.float32)) == 0
+    assert speech_share(detector, noise) < 0.05
+    assert speech_share(detector, tone) == 0
+    assert speech_share(detector, np.zeros(RATE, np.float32)) == 0
+    assert speech_share(detector, np.zeros(0, np.float32)) == 0
 
 
 def test_real_speech_and_noise(detector: SpeechActivity) -> None:
@@ -81,10 +87,45 @@ def test_real_speech_and_noise(detector: SpeechActivity) -> None:
         pytest.skip("needs the corpora nemo and esc10 (EMOSER_CORPORA)")
 
     def shares(paths: list[Path]) -> list[float]:
-        return [detector.speech_share(soundfile.read(path, dtype="float32")[0]) for path in paths[:12]]
+        return [speech_share(detector, soundfile.read(path, dtype="float32")[0]) for path in paths[:12]]
 
     assert min(shares(speech)) > 0.6
     assert max(shares(noise)) < 0.2
+
+
+def test_a_clip_holds_speech_if_a_tenth_of_a_second_is(detector: SpeechActivity, tone: np.ndarray) -> None:
+    speech, _ = soundfile.read(CLIP, dtype="float32")
+    noise = np.random.default_rng(0).normal(0, 0.02, 20 * RATE).astype(np.float32)
+    assert detector.holds_speech(speech) and detector.holds_speech(speech[:RATE])
+    assert not detector.holds_speech(noise) and not detector.holds_speech(tone) and not detector.holds_speech(noise[:0])
+    assert detector.holds_speech(np.concatenate([noise, speech, noise])) and detector.holds_speech(
+        np.concatenate([speech, 5 * noise])
+    )  # the latter: not in its loudest second
+
+
+def test_the_loudest_second_is_heard_first_and_mostly_alone(detector: SpeechActivity, monkeypatch: pytest.MonkeyPatch) -> None:
+    speech, _ = soundfile.read(CLIP, dtype="float32")
+    heard = []
+    original = detector._each_block
+
+    def listening(waveform: np.ndarray) -> Iterator[np.ndarray]:
+        heard.append(len(waveform))
+        return original(waveform)
+
+    monkeypatch.setattr(detector, "_each_block", listening)
+    silence = np.zeros(5 * RATE, np.float32)
+    assert detector.holds_speech(np.concatenate([silence, speech, silence])) and heard == [RATE]
+
+
+def test_loudest_stretch() -> None:
+    waveform = np.zeros(100 * CHUNK, np.float32)
+    waveform[40 * CHUNK : 45 * CHUNK] = 1.0
+    found = loudest_stretch(waveform, 5 * CHUNK + 100)
+    assert len(found) == 5 * CHUNK + 100 and found[: 5 * CHUNK].all()
+    assert loudest_stretch(waveform[:1000], 2000) is not None and len(loudest_stretch(waveform[:1000], 2000)) == 1000
+    waveform[:] = 0
+    waveform[-CHUNK:] = 1.0
+    assert loudest_stretch(waveform, 3 * CHUNK + 7)[-CHUNK:].all()
 
 
 def test_one_session_made_at_the_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +135,7 @@ def test_one_session_made_at_the_first_use(monkeypatch: pytest.MonkeyPatch) -> N
     detector = SpeechActivity()
     assert made == []
     for _ in range(2):
-        detector.speech_share(np.zeros(CHUNK, np.float32))
+        speech_share(detector, np.zeros(CHUNK, np.float32))
     assert made == [1]
 
 
@@ -103,15 +144,15 @@ def test_missing_and_damaged_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     original = activity.bundled_file()
     monkeypatch.setattr(activity, "bundled_file", lambda: path)
     with pytest.raises(CheckpointError, match="is not at"):
-        SpeechActivity().speech_share(np.zeros(CHUNK, np.float32))
+        speech_share(SpeechActivity(), np.zeros(CHUNK, np.float32))
     shutil.copy(original, path)
     with path.open("r+b") as file:
         file.seek(1000)
         file.write(b"x")
     with pytest.raises(ChecksumMismatch, match=r"silero-vad\.onnx is damaged"):
-        SpeechActivity().speech_share(np.zeros(CHUNK, np.float32))
+        speech_share(SpeechActivity(), np.zeros(CHUNK, np.float32))
 
 
 def test_one_channel_only(detector: SpeechActivity) -> None:
     with pytest.raises(AudioValueError, match=r"\(2, 512\)"):
-        detector.speech_share(np.zeros((2, CHUNK), np.float32))
+        speech_share(detector, np.zeros((2, CHUNK), np.float32))

@@ -201,13 +201,13 @@ def test_silence_is_no_emotion(parts, tone: np.ndarray) -> None:
 def test_speech_activity_is_asked_and_told(parts, tone: np.ndarray) -> None:
     asked = []
 
-    def activity(waveform: np.ndarray) -> float:
+    def activity(waveform: np.ndarray) -> bool:
         asked.append(waveform.shape)
-        return 0.04  # of two seconds: 80 ms
+        return len(waveform) > 40_000
 
     model = Model(parts[1], parts[0], sha256="", activity=activity)
     assert model(tone).warnings == ("no_speech",) and asked == [(32_000,)]
-    assert model(np.tile(tone, 2)).warnings == ("windowed",), "160 ms of four seconds are speech enough"
+    assert model(np.tile(tone, 2)).warnings == ("windowed",)
     assert model(np.zeros(RATE, np.float32)).warnings == ("silence",), "silence is not asked about"
 
 

@@ -16,6 +16,7 @@ from training.augment import (
     band_limit,
     change_speed,
     gain,
+    made_up_room,
     mp3,
     opus,
     reverberate,
@@ -248,6 +249,22 @@ def test_noise_is_drawn_within_its_bounds() -> None:
     assert 4.5 < min(ratios) < 9 and 11 < max(ratios) < 15.5
 
 
-def test_without_sounds_or_rooms_nothing_is_mixed_in() -> None:
-    chances = dataclasses.replace(NEVER, noise=1.0, room=1.0)
+def test_without_sounds_nothing_is_mixed_in() -> None:
+    chances = dataclasses.replace(NEVER, noise=1.0)
     assert np.array_equal(Augmenter([], [], chances)(voice(), np.random.default_rng(0)), voice())
+
+
+def test_without_measured_rooms_all_are_made_up() -> None:
+    chances = dataclasses.replace(NEVER, room=1.0, made_up_room=0.0)
+    heard = Augmenter([], [], chances)(voice(), np.random.default_rng(0))
+    assert len(heard) == len(voice())
+    dry, wet = (np.abs(np.fft.rfft(x)) for x in (voice(), heard))
+    assert not np.allclose(dry, wet, rtol=0.1)
+
+
+def test_made_up_rooms_begin_with_their_loudest_sample_and_decay() -> None:
+    for seed in range(50):
+        response = made_up_room(np.random.default_rng(seed))
+        assert int(np.argmax(np.abs(response))) == 0 and 0.2 * RATE <= len(response) <= 2 * RATE + 1
+        energy = np.cumsum(np.square(response[::-1], dtype=np.float64))[::-1]
+        assert energy[len(response) // 2] < 10 ** (-20 / 10) * energy[0]

@@ -21,10 +21,13 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 import emoser
+from emoser.checkpoints import list_checkpoints
+from emoser.digests import sha256
 from emoser.runtimes import open_runtime
 from training import export
 from training.evaluate import softmax
 from training.export import FEWEST_HALVED, register, rounded_to_half, run_export
+from training.graphs import store_as_half, strip_torchscript
 from training.loop import logits_of
 from training.model import Graph
 from training.runs import CLONE, Places, Prepared
@@ -55,6 +58,14 @@ def exported(trained: tuple[Prepared, Places], tmp_path_factory: pytest.TempPath
         patch.setattr(export, "INT8_LOSS", 1.0)  # so that there is an int8 file to look at
         entry = run_export(run.recipe, places, root=root)
     yield Exported(run, root, records, entry, Graph(rounded_to_half(run.trained()), len(LABELS)).eval())
+
+
+def contents(file: Path) -> bytes:
+    """What stands in a file, or in each record of an archive."""
+    if not zipfile.is_zipfile(file):
+        return file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        return b"".join(archive.read(name) for name in archive.namelist())
 
 
 def noise(samples: int, seed: int = 0) -> Tensor:
@@ -146,7 +157,7 @@ def test_each_file_describes_itself(exported: Exported) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_inside_names_a_place_on_this_machine(exported: Exported, kind: str) -> None:
-    data = exported.file(kind).read_bytes()
+    data = contents(exported.file(kind))
     for place in (CLONE, Path(torch.__file__).parent, Path(sys.prefix), exported.root, Path.home()):
         assert len(str(place)) < 4 or str(place).encode() not in data
     assert b"site-packages" not in data and b'File "' not in data  # stack traces
@@ -167,6 +178,21 @@ def test_inputs_and_outputs_are_the_contracts(exported: Exported) -> None:
 # the registry and the record
 
 
+def test_the_registry_entry(exported: Exported) -> None:
+    (checkpoint,) = list_checkpoints(exported.root / "checkpoints.yaml")
+    assert checkpoint.name == "tiny" and checkpoint.labels == LABELS and checkpoint.recipe == "training/recipes/tiny.yaml"
+    assert checkpoint.commercial_use is True and checkpoint.hub is None and checkpoint.languages == ("en", "de")
+    assert [f"{part.format}-{part.precision}" for part in checkpoint.parts] == [*KINDS]
+    for part in checkpoint.parts:
+        file = exported.root / part.path
+        assert (part.size, part.sha256) == (file.stat().st_size, sha256(file))
+    assert checkpoint.parameters == sum(value.numel() for value in exported.run.trained().parameters())
+    test = json.loads((exported.run.folder / "test.json").read_text())
+    figures = {metric.corpus: (metric.uar, metric.clips, metric.speakers) for metric in checkpoint.metrics}
+    assert figures == {"ravdess": (test["corpora"]["ravdess"]["uar"], 10, 2), "pooled": (test["pooled"]["uar"], 15, 3)}
+    assert test["corpora"]["emodb"]["interval"] is None  # of one speaker: no figure
+
+
 def test_the_golden_logits_are_those_of_the_tone(exported: Exported) -> None:
     tone = miniature.tone()[None]
     found = open_runtime(exported.file("onnx-fp16"), "onnx", device="cpu", threads=1).run(tone, np.array([tone.shape[1]]))
@@ -177,7 +203,7 @@ def test_the_golden_logits_are_those_of_the_tone(exported: Exported) -> None:
 def test_the_record_names_the_files_that_were_made(exported: Exported) -> None:
     record = json.loads((exported.records / "tiny.json").read_text())
     assert record["files"] == {f"{part['format']}-{part['precision']}": part["sha256"] for part in exported.entry["parts"]}
-    assert record["recipe_sha256"] == exported.run.recipe.checksum() and record["test"]["pooled"]["clips"] == 10
+    assert record["recipe_sha256"] == exported.run.recipe.checksum() and record["test"]["pooled"]["clips"] == 15
 
 
 def test_register_puts_an_entry_in_place_of_its_namesake(tmp_path: Path) -> None:
@@ -264,10 +290,46 @@ def test_a_run_without_test_scores_is_not_exported(exported: Exported, tmp_path:
 
 
 def product(**weights: np.ndarray) -> onnx.ModelProto:
-    """y = (x * each weight, one after the other)."""
+    """y = x (4, 2) times each weight, one after the other."""
     names = ["x", *(f"y{index}" for index in range(len(weights)))]
     nodes = [helper.make_node("Mul", [names[index], weight], [names[index + 1]]) for index, weight in enumerate(weights)]
-    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in (names[0], names[-1])]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 2]) for name in (names[0], names[-1])]
     initializers = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "product", [ports[0]], [ports[1]], initializers)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def test_store_as_half_rounds_weights_of_a_size_and_keeps_those_named() -> None:
+    weights = {"scale": np.array(0.1), "few": np.full((4, 1), 0.1), "many": np.full((4, 2), 0.1), "front.basis": np.full((4, 2), 0.1)}
+    model = product(**weights)
+    store_as_half(model, keep=[".basis"], fewest=5)
+    onnx.checker.check_model(model, full_check=True)
+    kinds = {weight.name: weight.data_type for weight in model.graph.initializer}
+    assert kinds == {
+        "scale": TensorProto.FLOAT,
+        "few": TensorProto.FLOAT,
+        "many.half": TensorProto.FLOAT16,
+        "front.basis": TensorProto.FLOAT,
+    }
+    many = product(many=weights["many"])
+    store_as_half(many)
+    session = onnxruntime.InferenceSession(many.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.ones((4, 2), np.float32)})
+    assert np.array_equal(found, np.full((4, 2), np.float32(np.float16(0.1))))
+
+
+def test_stripping_a_torchscript_file_leaves_what_it_computes(tmp_path: Path) -> None:
+    def twice(x: Tensor) -> Tensor:
+        return 2 * x
+
+    file = tmp_path / "twice.ts"
+    torch.jit.save(torch.jit.trace(twice, torch.zeros(3)), str(file), _extra_files={"emoser.json": "{}"})
+    assert Path(__file__).name.encode() in contents(file)  # or there is nothing to strip
+    strip_torchscript(file)
+    assert Path(__file__).name.encode() not in contents(file)
+    extra = {"emoser.json": ""}
+    assert torch.equal(torch.jit.load(str(file), _extra_files=extra)(torch.ones(2)), torch.full((2,), 2.0))
+    assert extra["emoser.json"] == b"{}"
+    before = file.read_bytes()
+    strip_torchscript(file)
+    assert file.read_bytes() == before

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,9 @@ from training import loop
 from training.__main__ import main
 from training.data import Example
 from training.features import Features
-from training.loop import RUNNING, UNTRAINED, Average, Batch, Draws, Fitted, fit, logits_of, loss_of, whole_clips
+from training.loop import RUNNING, UNTRAINED, Average, Batch, Draws, Fitted, fit, logits_of, loss_of, stack, whole_clips
 from training.recipe import Recipe, RecipeError, Schedule
-from training.runs import Places, Prepared, prepare, run_evaluate
+from training.runs import CLONE, Places, Prepared, prepare, run_evaluate
 
 pytestmark = pytest.mark.usefixtures("accelerate_anew")
 
@@ -116,11 +119,24 @@ def test_whole_clips_are_each_read_once_in_bounded_batches(prepared: Callable[..
     assert sorted(seen) == list(range(len(test)))
 
 
+def test_draws_name_the_speakers_of_their_clips(prepared: Callable[..., Prepared]) -> None:
+    run = prepared("schedule.voices=0.5")
+    draws = Draws(run.recipe, run.examples.train, run.features)
+    targets = {(example.speaker, example.target) for example in run.examples.train}
+    ways = []
+    for step in range(20):
+        batch = draws[step]
+        names = [draws.voices.speakers[number] for number in batch.speakers.tolist()]
+        assert set(zip(names, batch.targets.tolist(), strict=True)) <= targets
+        ways += batch.way.tolist()
+    assert 0.4 < np.mean(np.array(ways) == 0) < 0.6 and max(ways) <= 1.0
+
+
 def test_logits_come_in_the_order_of_the_examples(prepared: Callable[..., Prepared]) -> None:
     run = prepared()
     model = run.model()
     logits = logits_of(model, run.examples.test, run.features, 0)
-    assert logits.shape == (10, 5)
+    assert logits.shape == (15, 5)
     for index, example in enumerate(run.examples.test):
         single = logits_of(model, [example], run.features, 0)
         np.testing.assert_allclose(logits[index], single[0], atol=2e-5)
@@ -147,7 +163,7 @@ def test_loss_of_mixed_targets_is_the_mix_of_the_losses() -> None:
     logits = torch.randn(4, 3, generator=generator)
     share, order = torch.tensor([0.7, 1.0, 0.5, 0.9]), torch.tensor([1, 0, 3, 2])
     targets = torch.tensor([0, 1, 2, 2])
-    soft = Batch(logits, targets, targets, order, share).soft_targets(3)
+    soft = Batch(logits, targets, targets, order, share, targets, targets, share).soft_targets(3)
     each = [F.cross_entropy(logits, goal, reduction="none") for goal in (targets, targets[order])]
     expected = (share * each[0] + (1 - share) * each[1]).mean()
     torch.testing.assert_close(loss_of(logits, soft, 3, Schedule(label_smoothing=0)), expected)
@@ -221,7 +237,7 @@ def test_what_a_run_leaves(trained: tuple[Prepared, Places]) -> None:
     assert record["clips"] == run.examples.description and record["corpora_sha256"] == run.examples.checksum
     assert record["kept_step"] in (6, 12) and 0.05 <= record["temperature"] <= 20
     assert {"clean", "degraded", "clean/emodb", "clean/ravdess", "clean/pooled", "selection"} <= set(record["history"][0])
-    assert test["pooled"]["clips"] == 10 and set(test["corpora"]) == {"emodb", "ravdess"}
+    assert test["pooled"]["clips"] == 15 and set(test["corpora"]) == {"emodb", "ravdess"}
 
 
 def test_frozen_blocks_stay_and_the_others_move(trained: tuple[Prepared, Places]) -> None:
@@ -242,9 +258,7 @@ def test_two_runs_give_the_same_weights(prepared: Callable[..., Prepared]) -> No
 
 
 @pytest.mark.parametrize(("keep", "step"), [("best", 2), ("last", 3)])
-def test_which_weights_are_kept(
-    prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch, keep: str, step: int
-) -> None:
+def test_which_weights_are_kept(prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch, keep: str, step: int) -> None:
     selections, averages = iter([0.5, 0.9, 0.4]), []
 
     def scripted(recipe: Recipe, model: nn.Module, average: Average, *rest: Any) -> dict[str, float]:
@@ -297,7 +311,14 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     "changes",
     [
         (),
-        ("schedule.precision=bf16", "schedule.mixup=0.4", "model.statistics=16", "schedule.average=0.9", "schedule.keep=last"),
+        (
+            "schedule.precision=bf16",
+            "schedule.mixup=0.4",
+            "schedule.voices=0.7",
+            "model.statistics=16",
+            "schedule.average=0.9",
+            "schedule.keep=last",
+        ),
     ],
     ids=["plain", "bf16, statistics, mixing"],
 )
@@ -353,6 +374,16 @@ def test_a_half_written_state_is_not_taken(prepared: Callable[..., Prepared], mo
     assert trained_by(run).history[-1]["step"] == 3
 
 
+def test_the_state_of_another_recipe_is_refused(prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
+    short = ("schedule.steps=3", "schedule.evaluate_every=3")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(loop, "SAVE_SECONDS", -1.0)
+        kill_at(patch, 1)
+        trained_by(prepared(*short))
+    with pytest.raises(RecipeError, match=r"running\.pt is of another recipe; remove .* or give the run another --name"):
+        trained_by(prepared(*short, "schedule.learning_rate=5e-4"))
+
+
 def test_a_run_of_another_recipe_is_not_evaluated(trained: tuple[Prepared, Places], tiny: Callable[..., Recipe]) -> None:
     _, places = trained
     with pytest.raises(RecipeError, match=r"record\.json is of another recipe"):
@@ -388,3 +419,56 @@ def test_fit_and_evaluate_as_commands(recipe_file: Path, places: Places, capsys:
     record = json.loads((places.runs / "tiny" / "record.json").read_text())
     assert record["history"][-1]["step"] == 2 and math.isfinite(record["history"][-1]["loss"])
     assert (places.runs / "tiny" / "test.json").is_file() and not (places.runs / "tiny" / RUNNING).exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_would_on_both_their_draws(
+    recipe_file: Path, places: Places, prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    exact = (
+        "schedule.steps=3",
+        "schedule.evaluate_every=3",
+        "schedule.keep=last",
+        "schedule.subset_loss=0",
+        "schedule.average=0",
+        "model.head_options={expansion: 1, specaugment: false, dropout: 0}",
+    )
+    words = arguments(recipe_file, Places(**{**vars(places), "cache": tmp_path / "cache"}), *exact)  # an empty cache: both compute it
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launch, "-m", "training", "fit", *words],
+        cwd=CLONE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    together = torch.load(places.runs / "tiny" / "weights.pt", weights_only=True)
+
+    class Both(Draws):
+        def __init__(self, *rest: Any) -> None:
+            super().__init__(*rest)
+            self.other = Draws(*rest[:3], process=1)
+
+        def __getitem__(self, step: int) -> Batch:
+            own = super().__getitem__(step)
+            if step >= UNTRAINED:
+                return own
+            batches = (own, self.other[step])
+            rows = [row[:count].numpy() for batch in batches for row, count in zip(batch.hidden, batch.frames.tolist(), strict=True)]
+            return stack(rows, [target for batch in batches for target in batch.targets.tolist()])
+
+    run = prepared(*exact, name="one")
+    alone = trained_by(run).state
+    monkeypatch.setattr(loop, "Draws", Both)
+    both = trained_by(prepared(*exact, name="both")).state
+    start = run.model().state_dict()
+
+    def away(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
+        names = [name for name in first if name.startswith(("head.blocks.", "encoder.blocks.1."))]
+        return math.sqrt(sum(float((first[name] - second[name]).square().sum()) for name in names))
+
+    assert away(both, start) > 0
+    assert away(together, both) < 0.03 * away(both, start)
+    assert away(together, alone) > 0.3 * away(both, start)
