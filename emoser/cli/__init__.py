@@ -17,6 +17,7 @@ from emoser.errors import EmoserError
 COMMANDS = {
     "predict": "The emotion of each recording.",
     "embed": "A vector for each recording, for models and searches of your own.",
+    "evaluate": "Score checkpoints on labelled recordings.",
     "check": "What may be wrong with recordings, and what to do about it.",
     "models": "List the checkpoints.",
     "info": "All about one checkpoint: licence, figures, training data.",

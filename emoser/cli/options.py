@@ -56,9 +56,6 @@ def parse_labels(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 def model_options(command: Command) -> Command:
     """-m and where it runs."""
-    runtime = "What to compute with; torchscript needs the extra `torch`."
-    precision = "Which file of the checkpoint, where it has several."
-    offline = "Never touch the network; a checkpoint that is not here is an error."
     return _all(
         command,
         click.option(
@@ -69,6 +66,17 @@ def model_options(command: Command) -> Command:
             metavar="NAME|PATH",
             help="A name of `emoser models`, a folder or a file.",
         ),
+        runtime_options,
+    )
+
+
+def runtime_options(command: Command) -> Command:
+    """Where a checkpoint runs."""
+    runtime = "What to compute with; torchscript needs the extra `torch`."
+    precision = "Which file of the checkpoint, where it has several."
+    offline = "Never touch the network; a checkpoint that is not here is an error."
+    return _all(
+        command,
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."),
         click.option("--runtime", type=click.Choice(["onnx", "torchscript"]), default="onnx", show_default=True, help=runtime),
         click.option("--precision", type=click.Choice(["fp16", "int8", "fp32"]), help=precision),
@@ -91,8 +99,17 @@ def audio_options(command: Command) -> Command:
 
 def output_options(*formats: str) -> Callable[[Command], Command]:
     """-f and -o, -q and -v."""
-    output = "Write to a file. An interrupted .jsonl goes on where it stopped; other formats replace the file when all is done."
+    return _output_options(
+        formats, "Write to a file. An interrupted .jsonl goes on where it stopped; other formats replace the file when all is done."
+    )
 
+
+def report_options(*formats: str) -> Callable[[Command], Command]:
+    """The same for a command whose answer is one document, written when all is done."""
+    return _output_options(formats, "Write to a file.")
+
+
+def _output_options(formats: tuple[str, ...], output: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         return _all(
             command,

@@ -1,0 +1,164 @@
+"""emoser evaluate"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emoser.cli.options import DEFAULT_MODEL, Settings, audio_options, parse_labels, report_options, runtime_options
+
+if TYPE_CHECKING:
+    from emoser.evaluation import Labelled
+    from emoser.models.utterance import UtteranceModel
+    from emoser.results import Failure, Prediction
+
+
+def parse_renames(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for each in value:
+        theirs, equals, ours = each.partition("=")
+        if not (theirs.strip() and equals and ours.strip()):
+            raise click.BadParameter(f"{each!r} is not THEIRS=OURS, for instance --rename anger=angry.")
+        pairs[theirs.strip().lower()] = ours.strip().lower()
+    return pairs
+
+
+@click.command(
+    short_help="Score checkpoints on labelled recordings.",
+    epilog="""\b
+Examples:
+  emoser evaluate test.csv
+  emoser evaluate test.csv -m shiftcnn -m ./mine --plot reliability.png
+  emoser evaluate recordings/ --rename anger=angry -o scores.md
+  emoser evaluate test.csv --labels neutral,happy,angry,sad -f json
+
+\b
+MANIFEST is a CSV with the columns path, label and, if known, speaker and corpus
+(paths start from its folder), or a folder whose folders are named by label.
+UAR, WA and macro F1 come with 95 % intervals by bootstrap over speakers; with
+several -m, the first is compared with each other one on the same draws.
+
+\b
+Exit codes: 0 all done, 1 some file failed (the others are scored), 2 usage,
+3 checkpoint not available, 4 an extra is missing, 130 interrupted.
+""",
+)
+@click.argument("manifest", metavar="MANIFEST")
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    default=(DEFAULT_MODEL,),
+    show_default=True,
+    metavar="NAME|PATH",
+    help="A name of `emoser models`, a folder or a file; several are compared.",
+)
+@runtime_options
+@audio_options
+@click.option("--labels", callback=parse_labels, metavar="A,B,...", help="Choose among these labels only; clips of others are left out.")
+@click.option("--rename", "renamed", multiple=True, callback=parse_renames, metavar="THEIRS=OURS", help="A label in our words.")
+@click.option("--plot", metavar="FILE", help="A reliability diagram (png, svg, pdf); needs the extra `plot`.")
+@report_options("table", "json", "csv", "markdown")
+def evaluate(
+    manifest: str, models: tuple[str, ...], labels: tuple[str, ...] | None, renamed: dict[str, str], plot: str | None, **shared: Any
+) -> int:
+    """Score checkpoints on labelled recordings.
+
+    UAR, WA, macro F1, confusion matrix and calibration error, for each corpus of MANIFEST and all together.
+    """
+    from emoser.cli import job
+    from emoser.cli.labelled import read_labelled
+    from emoser.cli.predict import choose_labels
+    from emoser.errors import UsageError
+    from emoser.evaluation import evaluate as evaluated
+    from emoser.evaluation import known_to_all
+    from emoser.plots import need_matplotlib, reliability_diagram
+
+    settings = Settings(**shared)
+    if settings.channel == "each":
+        raise UsageError("--channel each: a label is of a whole recording; take mix, or one channel by its number")
+    if plot is not None:
+        need_matplotlib()
+    clips, failures = read_labelled(manifest, renamed)
+    opened = [job.open_model(replace(settings, model=name)) for name in models]
+    names = _names(opened, models)
+    known = {name: choose_labels(labels, model.labels) if labels else model.labels for name, model in zip(names, opened, strict=True)}
+    clips, left_out = known_to_all(clips, known)
+    predictions, broken = _predicted(clips, opened, settings)
+    for failure in (*failures, *broken.values()):
+        job.note(settings, str(failure.error))
+    kept = [index for index in range(len(clips)) if index not in broken]
+    if not kept:
+        raise UsageError(f"{manifest}: not one of {len(clips)} clips could be read")
+    probabilities = {
+        name: [_scores(found[index], known[name]) for index in kept] for name, found in zip(names, predictions, strict=True)
+    }
+    result = evaluated([clips[index] for index in kept], probabilities, known, left_out)
+    failures = [*failures, *broken.values()]
+    if plot is not None:
+        reliability_diagram({name: (scores["pooled"].reliability, scores["pooled"].ece) for name, scores in result.scores.items()}, plot)
+    _write(settings, result, failures)
+    if failures:
+        job.note(settings, f"{len(failures)} of {len(clips) + len(failures) - len(broken)} inputs failed")
+    return int(bool(failures))
+
+
+def _names(opened: list[UtteranceModel], given: tuple[str, ...]) -> list[str]:
+    """What the report calls each checkpoint: its name or, where two have the same (an adapted copy), what was given after -m."""
+    from emoser.errors import UsageError
+
+    names = [model.name for model in opened]
+    names = [name if names.count(name) == 1 else path for name, path in zip(names, given, strict=True)]
+    if len(set(names)) < len(names):
+        raise UsageError(f"-m names the same checkpoint twice: {', '.join(names)}")
+    return names
+
+
+def _predicted(
+    clips: list[Labelled], opened: list[UtteranceModel], settings: Settings
+) -> tuple[list[list[Prediction | Failure]], dict[int, Failure]]:
+    """Each checkpoint's predictions in the order of `clips`, and what failed, by place."""
+    from emoser.cli.progress import Bar
+    from emoser.results import Failure
+
+    predictions: list[list[Prediction | Failure]] = []
+    broken: dict[int, Failure] = {}
+    with Bar(len(clips) * len(opened), wanted=not settings.quiet) as bar:
+        for model in opened:
+            found: list[Prediction | Failure] = []
+            for result in model.stream((clip.file for clip in clips), channel=settings.channel, batch_size=settings.batch_size):
+                if isinstance(result, Failure):
+                    broken.setdefault(len(found), result)
+                found.append(result)
+                bar.advance()
+            predictions.append(found)
+    return predictions, broken
+
+
+def _scores(prediction: Prediction | Failure, labels: tuple[str, ...]) -> list[float]:
+    """The scores of `labels`, made to sum to 1."""
+    scores = prediction.scores  # type: ignore[union-attr]  # failures are left out before
+    total = sum(scores[label] for label in labels)
+    return [scores[label] / total for label in labels]
+
+
+def _write(settings: Settings, result: Any, failures: list[Failure]) -> None:
+    from emoser.cli.output import OutputError
+    from emoser.formats.evaluation import SUFFIXES, WRITERS
+
+    path = None if settings.output in (None, "-") else Path(str(settings.output))
+    by_name = SUFFIXES.get(path.suffix.lower()) if path else None
+    chosen = settings.format or by_name or ("table" if path is None and sys.stdout.isatty() else "json")
+    text = WRITERS[chosen](result, failures)
+    if path is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"could not write {path}: {error.strerror}") from error
