@@ -6,14 +6,15 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from emoser.decoding import open_source
-from emoser.errors import AudioDecodeError, AudioTooShort, AudioValueError, UsageError
+from emoser.decoding import Reader, open_source
+from emoser.errors import AudioDecodeError, AudioError, AudioTooShort, AudioValueError, UsageError
 
 SAMPLE_RATE = 16_000  # Hz, what every model takes and what a bare array is taken for
 SHORTEST = 0.1  # seconds
@@ -70,11 +71,22 @@ def load_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
 
     Raises AudioDecodeError, AudioTooShort (under 100 ms), AudioValueError, MissingExtra, and UsageError for options that cannot be right.
     """
+    if isinstance(x, Clip):
+        return [_at_rate(x, target_rate)]
+    with open_audio(x, sample_rate=sample_rate, target_rate=target_rate, channel=channel) as stream:
+        waveforms = np.concatenate(list(stream)).T
+    return [
+        Clip(np.ascontiguousarray(waveform), target_rate, stream.file, lane, stream.duration, stream.warnings, stream.rate, stream.channels)
+        for waveform, lane in zip(waveforms, stream.lanes, strict=True)
+    ]
+
+
+def open_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: int = SAMPLE_RATE, channel: Channel = "mix") -> AudioStream:
+    """The same in blocks, so that an input of any length is never held whole. Arguments and errors as in `load_audio`."""
     check_channel(channel)
     if isinstance(x, Clip):
-        if x.sample_rate != target_rate:
-            raise AudioValueError(f"the Clip is at {x.sample_rate} Hz, {target_rate} Hz is needed: load it with target_rate={target_rate}")
-        return [x]
+        clip = _at_rate(x, target_rate)
+        return AudioStream([clip.waveform[:, None]], target_rate, 1, target_rate, "mix", clip.file, "the clip", given=clip)
     name = source_name(x)
     if isinstance(x, str | os.PathLike):
         return _from_file(_regular(Path(x), name), name, name, target_rate, channel)
@@ -90,7 +102,7 @@ def load_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
         return _from_file(data, label, name, target_rate, channel)
     array, rate = _array_and_rate(x, sample_rate)
     samples = _samples(array)
-    return _clips([samples], rate, samples.shape[1], target_rate, channel, None, "the array")
+    return AudioStream([samples], rate, samples.shape[1], target_rate, channel, None, "the array")
 
 
 def source_name(x: object) -> str | None:
@@ -131,10 +143,16 @@ def _regular(path: Path, name: str | None) -> Path | bytes:
         raise AudioDecodeError(f"{name!r} cannot be read: {error}") from error
 
 
-def _from_file(source: Path | bytes, label: str | None, file: str | None, target_rate: int, channel: Channel) -> list[Clip]:
+def _from_file(source: Path | bytes, label: str | None, file: str | None, target_rate: int, channel: Channel) -> AudioStream:
     label = label or "the audio"
-    with open_source(source, label) as reader:
-        return _clips(reader, reader.rate, reader.channels, target_rate, channel, file, label, lossy=reader.lossy)
+    reader = open_source(source, label)
+    return AudioStream(reader, reader.rate, reader.channels, target_rate, channel, file, label, lossy=reader.lossy, reader=reader)
+
+
+def _at_rate(clip: Clip, rate: int) -> Clip:
+    if clip.sample_rate != rate:
+        raise AudioValueError(f"the Clip is at {clip.sample_rate} Hz, {rate} Hz is needed: load it with target_rate={rate}")
+    return clip
 
 
 def _array_and_rate(x: Any, sample_rate: int | None) -> tuple[NDArray[Any], int]:
@@ -198,45 +216,95 @@ def _samples(array: NDArray[Any]) -> NDArray[np.float32]:
         return array.astype(np.float32)
 
 
-def _clips(
-    blocks: Iterable[NDArray[np.float32]],
-    rate: int,
-    channels: int,
-    target_rate: int,
-    channel: Channel,
-    file: str | None,
-    label: str,
-    *,
-    lossy: bool = False,
-) -> list[Clip]:
-    """Blocks (frames, channels) -> clips. A block at a time, so that an hour at 48 kHz in stereo is never held whole."""
-    if isinstance(channel, int) and channel >= channels:
-        raise AudioValueError(f"{label} has {channels} channel{'s' * (channels > 1)}, counted from 0; there is no channel {channel}")
-    lanes = channels if channel == "each" else 1
-    stream = soxr.ResampleStream(rate, target_rate, lanes, dtype="float32") if rate != target_rate else None
-    frames, clipped, peak, parts = 0, 0, 0.0, []
-    for block in _selected(blocks, channel):
-        if not np.isfinite(block).all():
-            at = frames + int(np.argmin(np.isfinite(block).all(axis=1)))
-            raise AudioValueError(f"{label} holds NaN or infinity, first at {at / rate:.3f} s (sample {at})")
-        frames += len(block)
-        peak = max(peak, float(np.abs(block).max(initial=0.0)))
-        clipped += clipped_samples(block) if peak >= FULL_SCALE else 0
-        parts.append(stream.resample_chunk(block) if stream else block)
-    if frames < SHORTEST * rate:
-        raise AudioTooShort(f"{label} is {1000 * frames / rate:.0f} ms long ({frames} samples at {rate} Hz); at least 100 ms are needed")
-    if stream:
-        parts.append(stream.resample_chunk(np.zeros((0, lanes), np.float32), last=True))
-    waveforms = np.concatenate(parts).T
-    # What an encoder was given at full scale decodes to a little more: no mistake of the caller's.
-    # Samples beyond ±1 were not cut off there, whatever else is wrong with them.
-    found = {"clipped_range": peak > 1.0 and not lossy, "clipping": peak <= 1.0 and clipped > CLIPPED_SHARE * frames * lanes}
-    warnings = tuple(code for code, seen in found.items() if seen)
-    index = [channel if isinstance(channel, int) else None] if channel != "each" else list(range(channels))
-    return [
-        Clip(np.ascontiguousarray(waveform), target_rate, file, lane, frames / rate, warnings, rate, channels)
-        for waveform, lane in zip(waveforms, index, strict=True)
-    ]
+class AudioStream:
+    """An opened input: iterate once for float32 blocks (frames, lanes) at `target_rate` Hz. A context, which closes the source.
+
+    file: as the caller named it. lanes: the source's channel of each lane, None where channels are mixed. rate, channels: of the source.
+    `duration` (s, of the source) and `warnings` tell of what was read so far. A source that breaks off raises its AudioError after all that
+    came before; so do samples that are not finite, and a source shorter than 100 ms.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterable[NDArray[np.float32]],
+        rate: int,
+        channels: int,
+        target_rate: int,
+        channel: Channel,
+        file: str | None,
+        label: str,
+        *,
+        lossy: bool = False,
+        reader: Reader | None = None,
+        given: Clip | None = None,
+    ) -> None:
+        self._reader = reader
+        if isinstance(channel, int) and channel >= channels:
+            self.close()
+            raise AudioValueError(f"{label} has {channels} channel{'s' * (channels > 1)}, counted from 0; there is no channel {channel}")
+        self.file, self.rate, self.channels = file, rate, channels
+        self.lanes: tuple[int | None, ...] = tuple(range(channels)) if channel == "each" else (channel if channel != "mix" else None,)
+        if given is not None:
+            self.lanes, self.rate, self.channels = (given.channel,), given.source_rate, given.source_channels
+        self._blocks = _selected(blocks, channel)
+        self._block_rate, self._target_rate, self._label, self._lossy, self._given = rate, target_rate, label, lossy, given
+        self._frames, self._clipped, self._peak = 0, 0, 0.0
+
+    @property
+    def duration(self) -> float:
+        return self._frames / self._block_rate if self._given is None else self._given.duration
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        if self._given is not None:
+            return self._given.warnings
+        # What an encoder was given at full scale decodes to a little more: no mistake of the caller's.
+        # Samples beyond ±1 were not cut off there, whatever else is wrong with them.
+        share = self._clipped / max(1, self._frames * len(self.lanes))
+        found = {"clipped_range": self._peak > 1.0 and not self._lossy, "clipping": self._peak <= 1.0 and share > CLIPPED_SHARE}
+        return tuple(code for code, seen in found.items() if seen)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        rate, lanes = self._block_rate, len(self.lanes)
+        stream = soxr.ResampleStream(rate, self._target_rate, lanes, dtype="float32") if rate != self._target_rate else None
+        broken: AudioError | None = None
+        try:
+            for block in self._finite():
+                yield stream.resample_chunk(block) if stream else block
+        except AudioError as error:
+            broken = error
+        if broken is None and self._frames < SHORTEST * rate:
+            length = f"{1000 * self._frames / rate:.0f} ms long ({self._frames} samples at {rate} Hz)"
+            raise AudioTooShort(f"{self._label} is {length}; at least 100 ms are needed")
+        if stream:
+            yield stream.resample_chunk(np.zeros((0, lanes), np.float32), last=True)
+        if broken is not None:
+            raise broken
+
+    def _finite(self) -> Iterator[NDArray[np.float32]]:
+        """The blocks, counted and measured, up to the first sample that is not finite."""
+        for block in self._blocks:
+            good = np.isfinite(block).all(axis=1)
+            whole = bool(good.all())
+            kept = block if whole else block[: int(np.argmin(good))]
+            self._frames += len(kept)
+            self._peak = max(self._peak, float(np.abs(kept).max(initial=0.0)))
+            self._clipped += clipped_samples(kept) if self._peak >= FULL_SCALE else 0
+            if len(kept):
+                yield kept
+            if not whole:
+                at = self._frames
+                raise AudioValueError(f"{self._label} holds NaN or infinity, first at {at / self._block_rate:.3f} s (sample {at})")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.__exit__(None, None, None)
 
 
 def clipped_samples(block: NDArray[np.float32]) -> int:

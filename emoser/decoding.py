@@ -1,4 +1,5 @@
-"""Files and bytes -> blocks of samples. soundfile reads what it can, PyAV (extra "media") the rest; what is cut off is an error."""
+"""Files and bytes -> blocks of samples. soundfile reads what it can, PyAV (extra "media") the rest; what is cut off is an error, raised
+after what is there was given."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, NamedTuple, Protocol, Self
 
 import numpy as np
 import soundfile
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from emoser.errors import AudioDecodeError, MissingExtra
 
 BLOCK = 1 << 18  # frames read at a time: 16 s at 16 kHz
+LAST_STEPS = 1 << 10  # frames read at a time where a larger block breaks off: what comes before the damage is not lost
 UNKNOWN = 1 << 62  # libsndfile's frame count where the header has none
 MALFORMED = 3  # libsndfile's code for a known format that breaks its own rules
 COPY_AGAIN = "Copy it again; to use what is there: ffmpeg -i FILE mended.wav"
@@ -40,7 +42,7 @@ CONTAINERS = (
 class Reader(Protocol):
     """An opened source: `rate` in Hz; `lossy` where decoded samples are not those encoded.
 
-    Iterating gives float32 blocks (frames, channels), and raises AudioDecodeError where the source breaks off.
+    Iterating gives float32 blocks (frames, channels) up to where the source breaks off, and raises AudioDecodeError there.
     """
 
     rate: int
@@ -92,33 +94,48 @@ class SoundfileReader:
         self._name = name
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
         self.lossy = self._file.format in ("MP3", "OGG")
-        codec = f"{self._file.format} {self._file.subtype}"
+        self._codec = codec = f"{self._file.format} {self._file.subtype}"
+        self._error: AudioDecodeError | None = None  # raised at the end: what is there comes first
         with _raw(source) as raw:
             cut = _cut_short(raw)
-        if cut is not None:
-            self._file.close()
-            there, promised = cut
-            if promised == 0:
-                raise AudioDecodeError(
-                    f"{name} ({codec}): its header says 0 bytes of audio, {there} bytes follow: the recorder did not finish the file. "
-                    "Mend it with: ffmpeg -ignore_length 1 -i FILE mended.wav"
-                )
-            raise _truncated(name, codec, self._file.frames / self.rate, promised / there if promised and there else None)
-        self._codec = codec
+        if cut is None:
+            return
+        if cut.promised == 0:
+            self._error = AudioDecodeError(
+                f"{name} ({codec}): its header says 0 bytes of audio, {cut.there} bytes follow: the recorder did not finish the file. "
+                "Mend it with: ffmpeg -ignore_length 1 -i FILE mended.wav"
+            )
+            if self._file.frames == 0:
+                self._file.close()
+                self._file = soundfile.SoundFile(io.BufferedReader(_Mended(_raw(source), cut)))
+        else:
+            ratio = cut.promised / cut.there if cut.promised and cut.there else None
+            self._error = _truncated(name, codec, self._file.frames / self.rate, ratio)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        promised, read = self._file.frames, 0
+        promised, read, step = self._file.frames, 0, BLOCK
         while True:
             try:
-                block: NDArray[np.float32] = self._file.read(BLOCK, dtype="float32", always_2d=True)
+                block: NDArray[np.float32] = self._file.read(step, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                raise _broken_off(self._name, self._codec, read / self.rate, error) from error
+                if step > LAST_STEPS and self._seek(read):
+                    step = LAST_STEPS
+                    continue
+                raise self._error or _broken_off(self._name, self._codec, read / self.rate, error) from error
             if len(block) == 0:
                 break
             read += len(block)
             yield block
+        if self._error is not None:
+            raise self._error
         if promised < UNKNOWN and read + (DELAY if self.lossy else 0) < promised:
             raise _truncated(self._name, self._codec, read / self.rate, promised / read if read else None)
+
+    def _seek(self, frame: int) -> bool:
+        try:
+            return bool(self._file.seek(frame) == frame)
+        except soundfile.LibsndfileError:
+            return False
 
     def __enter__(self) -> Self:
         return self
@@ -200,10 +217,52 @@ def _head(source: Path | bytes, name: str) -> tuple[bytes, int]:
         raise AudioDecodeError(f"{name!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _cut_short(file: BinaryIO) -> tuple[int, int | None] | None:
-    """(bytes there, bytes promised) where a file ends before its header says; libsndfile gives what is there and keeps silent.
+class _Cut(NamedTuple):
+    """Bytes of audio there and promised (None: unknown), and where in the file the promise stands, as four bytes in `order`."""
 
-    WAV, RF64 and AIFF say the length of the audio, Ogg only that of each page (None).
+    there: int
+    promised: int | None
+    at: int = 0
+    order: str = "<"
+
+
+class _Mended(io.RawIOBase):
+    """A file that says in its header as much as there is. Only what is read is changed."""
+
+    def __init__(self, file: BinaryIO, cut: _Cut) -> None:
+        self._file = file
+        self._at, self._size = cut.at, struct.pack(cut.order + "I", min(cut.there, 0xFFFFFFFE))
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        start = self._file.tell()
+        data = bytearray(self._file.read(len(buffer)))
+        for place, value in enumerate(self._size, self._at - start):
+            if 0 <= place < len(data):
+                data[place] = value
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _cut_short(file: BinaryIO) -> _Cut | None:
+    """Where a file ends before its header says; libsndfile gives what is there and keeps silent.
+
+    WAV, RF64 and AIFF say the length of the audio, Ogg only that of each page.
     """
     magic = file.read(12)[:4]
     if magic == b"OggS":
@@ -224,13 +283,13 @@ def _cut_short(file: BinaryIO) -> tuple[int, int | None] | None:
             streamed = size >= 0xFFFFFF00 or 0x7FFFF000 <= size <= 0x80000000
             promised = long_size if streamed and long_size is not None else None if streamed else size
             cut = promised is not None and (promised > there + 1 or (promised == 0 and there > 1 and magic != b"FORM"))
-            return (there, promised or 0) if cut else None
+            return _Cut(there, promised or 0, start - 4, order) if cut else None
         else:
             file.seek(size + size % 2, io.SEEK_CUR)
     return None
 
 
-def _ogg_cut_short(file: BinaryIO) -> tuple[int, int | None] | None:
+def _ogg_cut_short(file: BinaryIO) -> _Cut | None:
     """The last page of an Ogg file, found from the end: a page is at most 65,307 bytes."""
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - 65_307))
@@ -238,9 +297,9 @@ def _ogg_cut_short(file: BinaryIO) -> tuple[int, int | None] | None:
     at = tail.rfind(b"OggS")
     page = tail[at:] if at >= 0 else b""
     if len(page) < 27:
-        return size, None
+        return _Cut(size, None)
     whole = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return (size, None) if whole > len(page) else None
+    return _Cut(size, None) if whole > len(page) else None
 
 
 def _broken_off(name: str, codec: str, seconds: float, error: Exception) -> AudioDecodeError:
