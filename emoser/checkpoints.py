@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 import yaml
 
 from emoser import hub
+from emoser.diarization.settings import DEFAULTS, DiarizationSettings
 from emoser.digests import sha256
 from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint
 from emoser.records import RecordError, read_record
@@ -87,7 +88,8 @@ class Golden:
 class Description:
     """What a model must know about itself. A single file carries it inside; a registry entry says more (`Checkpoint`).
 
-    `sample_rate` in Hz; `frame_hop` and `longest_window` in seconds; probabilities are softmax(logits / temperature).
+    `sample_rate` in Hz; `frame_hop` and `longest_window` in seconds; probabilities are softmax(logits / temperature). `diarization` says
+    only what differs from the defaults of `DiarizationSettings`.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Description:
     license: str
     summary: str
     encoder: str
+    diarization: DiarizationSettings = DEFAULTS
 
     def __post_init__(self) -> None:
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):

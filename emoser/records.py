@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -19,7 +19,8 @@ class RecordError(ValueError):
 
 
 def read_record(kind: type[T], data: object, where: str, **known: Any) -> T:
-    """`data` (a mapping) as the dataclass `kind`. `known` fields are given by the caller and may not stand in the data.
+    """`data` (a mapping) as the dataclass `kind`. `known` fields are given by the caller and may not stand in the data; a field with a
+    default may be left out.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -40,10 +41,11 @@ def read_record(kind: type[T], data: object, where: str, **known: Any) -> T:
             near = get_close_matches(str(key), names, 1)
             hint = f', near "{near[0]}"' if near else ""
             raise RecordError(f'{where}: unknown field "{key}"{hint}; fields are: {", ".join(names)}')
-    missing = [name for name in names if name not in data]
+    optional = {each.name for each in fields(kind) if each.default is not MISSING}  # type: ignore[arg-type]
+    missing = [name for name in names if name not in data and name not in optional]
     if missing:
         raise RecordError(f"{where}: missing field{'s' * (len(missing) > 1)} {', '.join(missing)}")
-    values = {name: _value(hints[name], data[name], f"{where}, {name}") for name in names}
+    values = {name: _value(hints[name], data[name], f"{where}, {name}") for name in names if name in data}
     try:
         return kind(**known, **values)
     except RecordError as error:  # what the record itself says of its values
