@@ -34,10 +34,8 @@ def paths(frames: int, tokens: int) -> list[list[tuple[int, int, bool]]]:
 def brute_force(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Loss of one clip, (T, U + 1, V) and (U,), and for each node the share of alignments that take blank there."""
     probabilities = logits.log_softmax(-1)
-    scores = []
     every = paths(logits.shape[0], len(targets))
-    for path in every:
-        scores.append(torch.stack([probabilities[t, u, 0 if blank else targets[u]] for t, u, blank in path]).sum())
+    scores = [torch.stack([probabilities[t, u, 0 if blank else targets[u]] for t, u, blank in path]).sum() for path in every]
     total = torch.logsumexp(torch.stack(scores), 0)
     shares = torch.zeros(logits.shape[:2], dtype=logits.dtype)
     for path, score in zip(every, scores, strict=True):

@@ -80,7 +80,9 @@ def rnnt_loss(logits: Tensor, targets: Tensor, frames: Tensor, tokens: Tensor) -
     torchaudio's kernel is used where it can be imported.
     """
     if logits.shape[2] != targets.shape[1] + 1:
-        raise ValueError(f"a lattice of {logits.shape[2]} nodes a frame does not fit {targets.shape[1]} tokens: it needs one more than tokens")
+        raise ValueError(
+            f"a lattice of {logits.shape[2]} nodes a frame does not fit {targets.shape[1]} tokens: it needs one more than tokens"
+        )
     if int(frames.min()) < 1 or int(frames.max()) > logits.shape[1] or int(tokens.max()) > targets.shape[1]:
         raise ValueError("lengths lie outside the lattice: each clip needs a frame at least, and no more frames and tokens than there are")
     audio = torchaudio_functional() if logits.is_cuda else None
