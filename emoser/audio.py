@@ -101,7 +101,7 @@ def open_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
             raise AudioDecodeError(f"{label} gave no bytes: empty, or read to its end already; rewind it with seek(0)")
         return _from_file(data, label, name, target_rate, channel)
     array, rate = _array_and_rate(x, sample_rate)
-    samples = _samples(array)
+    samples = float_samples(array)
     return AudioStream([samples], rate, samples.shape[1], target_rate, channel, None, "the array")
 
 
@@ -119,6 +119,14 @@ def check_channel(channel: object) -> None:
     valid = channel in ("mix", "each") if isinstance(channel, str) else isinstance(channel, int) and not isinstance(channel, bool)
     if not valid or (isinstance(channel, int) and channel < 0):
         raise UsageError(f'channel is {channel!r}; allowed: "mix", "each", or a channel counted from 0')
+
+
+def check_rate(rate: Any) -> int:
+    """A sampling rate in Hz, or AudioValueError."""
+    number = isinstance(rate, int | float | np.integer | np.floating) and not isinstance(rate, bool)
+    if not number or not LOWEST_RATE <= rate <= HIGHEST_RATE or rate % 1:
+        raise AudioValueError(f"the sampling rate is {rate!r}; a whole number of Hz from {LOWEST_RATE} to {HIGHEST_RATE} is needed")
+    return int(rate)
 
 
 def is_silent(waveform: NDArray[np.float32]) -> bool:
@@ -166,15 +174,7 @@ def _array_and_rate(x: Any, sample_rate: int | None) -> tuple[NDArray[Any], int]
         x, rate = x
         if sample_rate is not None and sample_rate != rate:
             raise AudioValueError(f"the pair says {rate} Hz, sample_rate={sample_rate}: leave one out")
-    if rate is None:
-        rate = SAMPLE_RATE
-    if (
-        not isinstance(rate, int | float | np.integer | np.floating)
-        or isinstance(rate, bool)
-        or not LOWEST_RATE <= rate <= HIGHEST_RATE
-        or rate % 1
-    ):
-        raise AudioValueError(f"the sampling rate is {rate!r}; a whole number of Hz from {LOWEST_RATE} to {HIGHEST_RATE} is needed")
+    rate = check_rate(SAMPLE_RATE if rate is None else rate)
     if isinstance(x, list):
         raise AudioValueError("a list is a list of inputs; for samples, or a batch, use np.asarray(samples) or a list of arrays")
     if not hasattr(x, "__array__") or isinstance(x, np.generic):
@@ -186,13 +186,13 @@ def _array_and_rate(x: Any, sample_rate: int | None) -> tuple[NDArray[Any], int]
         x = x.detach().cpu()
         x = x.float() if x.dtype.is_floating_point else x
     try:
-        return np.asarray(x), int(rate)
+        return np.asarray(x), rate
     except (TypeError, ValueError, RuntimeError) as error:  # what array libraries raise when they refuse
         raise AudioValueError(f"{type(x).__name__} does not become a NumPy array: {error}") from error
 
 
-def _samples(array: NDArray[Any]) -> NDArray[np.float32]:
-    """float32 (frames, channels)."""
+def float_samples(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Samples of any type and layout that the audio contract allows -> float32 (frames, channels); integer PCM is scaled."""
     if array.ndim == 1:
         array = array[:, None]
     elif array.ndim != 2:
@@ -255,6 +255,11 @@ class AudioStream:
         return self._frames / self._block_rate if self._given is None else self._given.duration
 
     @property
+    def usable(self) -> bool:
+        """Whether what was read so far is enough to say anything about it."""
+        return self._frames >= SHORTEST * self._block_rate
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         if self._given is not None:
             return self._given.warnings
@@ -273,7 +278,7 @@ class AudioStream:
                 yield stream.resample_chunk(block) if stream else block
         except AudioError as error:
             broken = error
-        if broken is None and self._frames < SHORTEST * rate:
+        if broken is None and not self.usable:
             length = f"{1000 * self._frames / rate:.0f} ms long ({self._frames} samples at {rate} Hz)"
             raise AudioTooShort(f"{self._label} is {length}; at least 100 ms are needed")
         if stream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,7 @@ from emoser.checkpoints import describe, resolve
 from emoser.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from emoser.diarization.activity import SpeechActivity
     from emoser.models.utterance import UtteranceModel
 
 DEFAULT = "shiftcnn"
@@ -54,15 +51,17 @@ def load(
     if opened.metadata and tuple(opened.metadata.get("labels", ())) != checkpoint.labels:
         raise CheckpointError(f"{found.path}: labels {opened.metadata.get('labels')} inside, {list(checkpoint.labels)} in the registry")
     precision = found.part.precision if found.part else None
-    return UtteranceModel(checkpoint, opened, sha256=found.sha256, precision=precision, activity=_activity(checkpoint.sample_rate))
+    speech = _speech_activity(checkpoint.sample_rate)
+    activity = speech.holds_speech if speech else None
+    return UtteranceModel(checkpoint, opened, sha256=found.sha256, precision=precision, activity=activity, speech=speech)
 
 
-def _activity(sample_rate: int) -> Callable[[NDArray[np.float32]], bool] | None:
-    """Whether there is speech, for the warning `no_speech`; None where TorchScript stands alone, without onnxruntime."""
+def _speech_activity(sample_rate: int) -> SpeechActivity | None:
+    """For the warning `no_speech` and for diarization; None where TorchScript stands alone, without onnxruntime."""
     from emoser.audio import SAMPLE_RATE
     from emoser.diarization.activity import SpeechActivity
 
-    return SpeechActivity().holds_speech if sample_rate == SAMPLE_RATE and find_spec("onnxruntime") else None
+    return SpeechActivity() if sample_rate == SAMPLE_RATE and find_spec("onnxruntime") else None
 
 
 def version() -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCHEMA = "emoser/1"
+SILENCE = "silence"  # the label of a segment without speech
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,106 @@ class Embedding:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """`label` from `start` to `end`, in seconds.
+
+    `scores` holds every label of the model: the mean of the calibrated posteriors over the segment, summing to 1; `label` is the best of
+    them and `confidence` its score. Where nobody speaks `label` is `silence`, `confidence` the mean probability that nobody does, and the
+    scores are all equal. `speaker` stands where the caller gave speaker turns.
+    """
+
+    start: float
+    end: float
+    label: str
+    confidence: float
+    scores: dict[str, float]
+    speaker: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def speech(self) -> bool:
+        return self.label != SILENCE
+
+    def to_dict(self) -> dict[str, Any]:
+        result: dict[str, Any] = {
+            "start": round(self.start, 3),
+            "end": round(self.end, 3),
+            "label": self.label,
+            "confidence": self.confidence,
+            "scores": dict(self.scores),
+        }
+        if self.speaker is not None:
+            result["speaker"] = self.speaker
+        if self.warnings:
+            result["warnings"] = list(self.warnings)
+        return result
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word, or a phrase where a transcript has times for phrases only, with the emotion of its time; seconds."""
+
+    word: str
+    start: float
+    end: float
+    label: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"word": self.word, "start": round(self.start, 3), "end": round(self.end, 3), "label": self.label}
+
+
+@dataclass(frozen=True)
+class Transcript:
+    text: str
+    words: tuple[Word, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"text": self.text, "words": [word.to_dict() for word in self.words]}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What segments were made from. Frame i covers [i, i + 1) * hop seconds.
+
+    scores: float32 (frames, labels), calibrated posteriors, not smoothed, summing to 1 in each frame, speech or not. speech: float32
+    (frames,), probability that somebody speaks.
+    """
+
+    hop: float
+    labels: tuple[str, ...]
+    scores: NDArray[np.float32] = field(repr=False)
+    speech: NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Diarization:
+    """The emotions of one recording (or one channel of it) over time: `segments` cover [0, duration] in order, without gap or overlap.
+
+    `error` is what broke the recording off, where something did: all else tells of what came before.
+    """
+
+    segments: tuple[Segment, ...]
+    frames: Frames = field(repr=False)
+    duration: float
+    transcript: Transcript | None = None
+    file: str | None = None
+    channel: int | None = None
+    warnings: tuple[str, ...] = ()
+    error: Exception | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        result: dict[str, Any] = {
+            "file": self.file,
+            "channel": self.channel,
+            "duration": round(self.duration, 3),
+            "segments": [segment.to_dict() for segment in self.segments],
+            "transcript": None if self.transcript is None else self.transcript.to_dict(),
+            "warnings": list(self.warnings),
+        }
+        return result if self.error is None else result | _error(self.error)
+
+
+@dataclass(frozen=True)
 class Failure:
     """An input that could not be processed; `error` is what was raised."""
 
@@ -71,4 +172,8 @@ class Failure:
     file: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {"file": self.file, "error": {"type": type(self.error).__name__, "message": str(self.error)}}
+        return {"file": self.file, **_error(self.error)}
+
+
+def _error(error: Exception) -> dict[str, Any]:
+    return {"error": {"type": type(error).__name__, "message": str(error)}}

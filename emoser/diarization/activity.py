@@ -23,6 +23,7 @@ CHUNK_SECONDS = CHUNK / SAMPLE_RATE
 CONTEXT = 64  # samples before a chunk that it also sees
 STATE = (2, 1, 128)  # of the LSTM: hidden and cell
 BLOCK = 1024  # chunks in one run, 33 s: about 12 MB of activations, however long the recording
+RUN = 32  # chunks in one run of a stream, 1.02 s
 THRESHOLD = 0.5  # above it a chunk is speech
 LEAST_SPEECH = 0.1  # seconds: with less, a clip holds no speech
 LOUDEST_SECONDS = 1.0  # heard first
@@ -73,8 +74,14 @@ class SpeechActivity:
     def _each_block(self, waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         state = np.zeros(STATE, dtype=np.float32)
         for samples in self._blocks(waveform):
-            block, state = self._session.run(["probabilities", "state_after"], {"samples": samples, "state": state})
+            block, state = self.run(samples, state)
             yield block
+
+    def run(self, samples: NDArray[np.float32], state: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """One step of a recording: (64 + 512 n,) samples, the first 64 of them the end of what came before, and the state (zeros of `STATE`
+        at the start) -> (n,) probabilities and the state after them."""
+        probabilities, state = self._session.run(["probabilities", "state_after"], {"samples": samples, "state": state})
+        return probabilities, state
 
     def _blocks(self, waveform: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """Whole chunks with the 64 samples before them: zeros before the recording and, in the last chunk, after it."""
@@ -97,6 +104,41 @@ class SpeechActivity:
         options.log_severity_level = ERRORS
         options.intra_op_num_threads = self.threads
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class SpeechStream:
+    """The same probabilities for audio that comes in pieces, exactly the same however it is cut: the model always takes `RUN` chunks."""
+
+    def __init__(self, activity: SpeechActivity) -> None:
+        self._activity = activity
+        self._state = np.zeros(STATE, dtype=np.float32)
+        self._buffer = np.zeros(CONTEXT + RUN * CHUNK, dtype=np.float32)
+        self._filled = CONTEXT
+
+    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 (samples,) at 16 kHz -> the probabilities (chunks,) that are settled by them."""
+        settled: list[NDArray[np.float32]] = []
+        while len(samples):
+            taken = samples[: len(self._buffer) - self._filled]
+            self._buffer[self._filled : self._filled + len(taken)] = taken
+            self._filled += len(taken)
+            samples = samples[len(taken) :]
+            if self._filled == len(self._buffer):
+                settled.append(self._run(self._buffer))
+                self._buffer[:CONTEXT] = self._buffer[-CONTEXT:]
+                self._filled = CONTEXT
+        return np.concatenate(settled) if settled else np.zeros(0, dtype=np.float32)
+
+    def finish(self) -> NDArray[np.float32]:
+        """The rest, of which the last chunk is filled up with zeros."""
+        chunks = -(-(self._filled - CONTEXT) // CHUNK)
+        self._buffer[self._filled :] = 0
+        self._filled = CONTEXT
+        return self._run(self._buffer[: CONTEXT + chunks * CHUNK]) if chunks else np.zeros(0, dtype=np.float32)
+
+    def _run(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        probabilities, self._state = self._activity.run(samples, self._state)
+        return probabilities
 
 
 def loudest_stretch(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:

@@ -7,19 +7,26 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emoser.audio import AudioInput, Channel, Clip, is_silent, load_audio, source_name
+from emoser.audio import SAMPLE_RATE, AudioInput, Channel, Clip, is_silent, load_audio, source_name
 from emoser.batching import BATCH_SECONDS, GROUP_SECONDS, groups, load_ahead, plan_batches
 from emoser.checkpoints import Description
 from emoser.errors import AudioError, CheckpointError, MissingExtra
+from emoser.models.diarizing import Diarizing
 from emoser.models.options import Each, Kind, Mono, Options
 from emoser.models.pooling import calibrated, equal_windows, padded, weighted_mean
 from emoser.results import Embedding, Failure, Prediction
 from emoser.runtimes import Runtime
+
+if TYPE_CHECKING:
+    from emoser.diarization.activity import SpeechActivity
+    from emoser.diarization.settings import DiarizationSettings
+    from emoser.diarization.stream import DiarizationStream
+    from emoser.diarization.windows import FrameSource
 
 Result = Prediction | Embedding
 Activity = Callable[[NDArray[np.float32]], bool]
@@ -28,11 +35,12 @@ BAD_INPUT = (AudioError, MissingExtra)  # becomes a Failure in its place; anythi
 SILENCE, NEUTRAL = "silence", "neutral"
 
 
-class UtteranceModel:
+class UtteranceModel(Diarizing):
     """A checkpoint, ready to use. `model(x)` is `model.predict(x)`; made by `emoser.load`.
 
     checkpoint: what the model knows about itself: a `Checkpoint` of the registry, or the `Description` that a single file carries.
     activity: waveform (samples,) at the model's rate -> whether it holds speech; None leaves `no_speech` out.
+    speech: what tells speech from all else over time; None leaves diarization out.
     """
 
     def __init__(
@@ -43,6 +51,7 @@ class UtteranceModel:
         sha256: str,
         precision: str | None = None,
         activity: Activity | None = None,
+        speech: SpeechActivity | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.name = checkpoint.name
@@ -54,6 +63,7 @@ class UtteranceModel:
         self.threads = runtime.threads
         self._runtime = runtime
         self._activity = activity
+        self._speech = speech
 
     def __repr__(self) -> str:
         own = self.checkpoint
@@ -153,6 +163,8 @@ class UtteranceModel:
         return self._answer(x, Options("embed", sample_rate, channel, batch_size))
 
     @overload
+    def stream(self, inputs: None = ..., *, sample_rate: int | None = ..., min_confidence: float | None = ...) -> DiarizationStream: ...
+    @overload
     def stream(
         self,
         inputs: Iterable[AudioInput],
@@ -176,20 +188,47 @@ class UtteranceModel:
     ) -> Generator[Embedding | Failure, None, None]: ...
     def stream(
         self,
-        inputs: Iterable[AudioInput],
+        inputs: Iterable[AudioInput] | None = None,
         *,
         sample_rate: int | None = None,
         channel: Channel = "mix",
         batch_size: int | None = None,
         min_confidence: float | None = None,
         kind: Kind = "predict",
-    ) -> Generator[Any, None, None]:
+    ) -> Any:
         """Results in input order while `inputs` is read, with a `Failure` in the place of each input that could not be processed.
 
         Any number of inputs in bounded memory: they are decoded ahead in threads, and run in batches of like length. With channel="each" an
         input gives one result for each channel.
+
+        Without inputs, a stream to push samples to: emotions over time, live (`listen`).
         """
+        if inputs is None:
+            return self.listen(sample_rate=SAMPLE_RATE if sample_rate is None else sample_rate, min_confidence=min_confidence)
         return _flat(self._answers(inputs, Options(kind, sample_rate, channel, batch_size, min_confidence)))
+
+    def _frames(self, settings: DiarizationSettings) -> FrameSource:
+        from emoser.diarization.windows import WindowedFrames
+
+        about = self.checkpoint
+        return WindowedFrames(
+            self._window,
+            settings,
+            classes=len(self.labels),
+            frame=round(about.frame_hop * about.sample_rate),
+            sample_rate=about.sample_rate,
+            longest=about.longest_window,
+            temperature=about.temperature,
+        )
+
+    def _window(self, waveform: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(samples,) -> its logits (classes,) and those of its frames (frames, classes)."""
+        outputs = self._runtime.run(*padded([waveform]))
+        self._check(outputs["logits"], 1, "predict")
+        frames = outputs["frames"][0, : int(outputs["frame_lengths"][0])]
+        if frames.ndim != 2 or frames.shape[1] != len(self.labels) or not np.isfinite(frames).all():
+            raise CheckpointError(f'"{self.name}" gave frames of shape {frames.shape}, or NaN; the checkpoint or the device is at fault')
+        return outputs["logits"][0], frames
 
     def _answer(self, x: Any, options: Options) -> Any:
         each = options.channel == "each"
