@@ -6,8 +6,13 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emoser.errors import EmoserError
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+    from training.runs import Places
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         ("evaluate", "score a trained run on its test speakers"),
         ("export", "write a trained run as ONNX and TorchScript and register it"),
         ("unseen", "the recipe once for each corpus left out, tested on that corpus"),
+        ("crossval", "the recipe on every fold of a corpus, with a report"),
         ("reproduce", "fit, evaluate and export anew, and compare with the committed record"),
     ):
         command = commands.add_parser(name, help=text, description=text)
@@ -37,7 +43,25 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--runs", type=Path, help="folder for runs (else runs/ in the clone)")
         command.add_argument("--cache", type=Path, help="folder for cached states (else cache/features in the clone)")
         command.add_argument("--workers", type=int, help="processes that compute features (else one a core)")
+        if name == "crossval":
+            _crossval_options(command)
     return _run(parser.parse_args(arguments))
+
+
+def _crossval_options(command: argparse.ArgumentParser) -> None:
+    from training.folds import KINDS
+
+    kinds = "; ".join(f"{name}: {kind.text}" for name, kind in KINDS.items())
+    command.add_argument("--corpus", required=True, help="the corpus that is tested")
+    command.add_argument("--folds", required=True, choices=list(KINDS), metavar="KIND", help=kinds)
+    command.add_argument("--groups", type=int, default=5, help="of --folds speakers; 5 if not given")
+    command.add_argument("--seeds", type=int, nargs="+", default=[42], help="each trains every fold once; 42 if not given")
+    command.add_argument("--labels", nargs="+", default=[], help="those of the corpus if not given")
+    command.add_argument("--only", nargs="+", default=[], metavar="FOLD", help="some folds only, by number or name")
+    command.add_argument("--multi-corpus", action="store_true", help="the training speakers of the recipe's other corpora train too")
+    command.add_argument(
+        "--select", default="validation", choices=["validation", "test-as-published"], help="where the kept step is chosen"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -58,6 +82,8 @@ def _run(options: argparse.Namespace) -> int:
             from training.export import run_export
 
             run_export(recipe, places)
+        elif options.command == "crossval":
+            _crossval(recipe, places, options)
         elif options.command == "unseen":
             from training.unseen import run_unseen
 
@@ -70,6 +96,17 @@ def _run(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
     return 0
+
+
+def _crossval(recipe: Recipe, places: Places, options: argparse.Namespace) -> None:
+    from training.crossval import Protocol, run_crossval
+    from training.report import report
+
+    several = {name: tuple(getattr(options, name)) for name in ("seeds", "labels", "only")}
+    protocol = Protocol(options.corpus, options.folds, options.groups, select=options.select, multi_corpus=options.multi_corpus, **several)
+    labels, scores, folder = run_crossval(recipe, places, protocol)
+    report(recipe, protocol, labels, scores, folder)
+    print((folder / "report.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Hidden states of the frozen lower blocks, computed once: the clean clip (view 0) and degraded copies of it (views 1, 2, ...).
 
-One folder a cache, named by all that the numbers depend on: start weights, blocks, augmentation. In it, for each corpus and view, parts of
-`CLIPS_A_PART` clips: an .npy of float16 (frames, 384) holding the clips one after the other and a .json of where each begins. A part is
-written whole or not at all, so that a build that was killed goes on where it stopped.
+One folder a cache, named by all that the numbers depend on: start weights, layers, augmentation. In it, for each corpus and view, parts of
+`CLIPS_A_PART` clips: an .npy of float16 (frames, layers * 384) holding the clips one after the other, the layers side by side, and a .json
+of where each begins. A part is written whole or not at all, so that a build that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -41,15 +41,18 @@ class Source:
     frozen_blocks: int
     chances: Chances
     corpora: Path | None = None
+    first_layer: int | None = None  # the lowest layer kept; None: that after the frozen blocks alone
 
     @property
     def key(self) -> str:
         parts = [sha256(self.weights), self.frozen_blocks, dataclasses.asdict(self.chances)]
+        if self.first_layer not in (None, self.frozen_blocks):
+            parts.append(self.first_layer)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Features:
-    """Reads a cache: `get(example, view)` is float16 (frames, 384), mapped from the disk."""
+    """Reads a cache: `get(example, view)` is float16 (frames, layers * 384), mapped from the disk."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -124,7 +127,7 @@ class _Worker:
         waveform = torch.zeros(len(clips), int(lengths.max()))
         for row, clip in zip(waveform, clips, strict=True):
             row[: len(clip)] = torch.from_numpy(clip)
-        hidden, frames, _ = self.encoder.lower(waveform, lengths, self.blocks)
+        hidden, frames, _ = self.encoder.lower(waveform, lengths, self.blocks, self.source.first_layer)
         half = hidden.to(torch.float16).numpy()
         return [half[index, :count].copy() for index, count in enumerate(frames.tolist())]
 

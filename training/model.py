@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -63,6 +64,13 @@ def halve(x: Tensor, lengths: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     return sums / counts[:, :, None], torch.div(lengths + factor - 1, factor, rounding_mode="floor")
 
 
+class Adjustment(NamedTuple):
+    """Adaptation to a user's recordings (emoser/adaptation.py): pooled vectors become `vector * scale + shift`, both (dim,)."""
+
+    scale: Tensor
+    shift: Tensor
+
+
 class Pooled(NamedTuple):
     """A clip as vectors: `embedding` (batch, dim) of the head, `statistics` (batch, layers * 2 * width) of the layers or None, and each
     frame's logits (batch, frames, classes)."""
@@ -70,6 +78,17 @@ class Pooled(NamedTuple):
     embedding: Tensor
     statistics: Tensor | None
     frames: Tensor
+
+    @property
+    def vector(self) -> Tensor:
+        """All that the read-outs see, (batch, dim of the embedding + dim of the statistics)."""
+        return self.embedding if self.statistics is None else torch.cat([self.embedding, self.statistics], dim=1)
+
+    def adjusted(self, by: Adjustment) -> Pooled:
+        """The clip as adapted read-outs see it; frames stay as they are."""
+        vector = self.vector * by.scale + by.shift
+        width = self.embedding.shape[1]
+        return self._replace(embedding=vector[:, :width], statistics=None if self.statistics is None else vector[:, width:])
 
     def mixed(self, order: Tensor, share: Tensor) -> Pooled:
         """Clip i becomes `share` of itself and the rest of clip `order[i]`; frames stay as they are."""
@@ -119,9 +138,10 @@ class EmotionModel(nn.Module):
     def __init__(self, options: Model, classes: int) -> None:
         super().__init__()
         self.frozen_blocks = options.frozen_blocks
+        self.first_layer = options.frozen_blocks if options.first_layer is None else options.first_layer
         self.pool = options.pool
         self.encoder = CompactEncoder(options.blocks)
-        layers = options.blocks - options.frozen_blocks + 1
+        layers = options.blocks - self.first_layer + 1
         self.mix = LayerMix(layers, self.encoder.width)
         self.head = build_head(options.head, self.encoder.width, classes, **options.head_options)
         if options.specaugment and self.head.specaugment is not None:
@@ -131,15 +151,18 @@ class EmotionModel(nn.Module):
             if options.statistics
             else None
         )
+        self.vector_width = self.head.classifier.in_features + (2 * layers * self.encoder.width if options.statistics else 0)
         self.frame_samples = FRAME_HOP * options.pool
         self.frame_hop = self.frame_samples / SAMPLE_RATE  # s
 
     def pool_states(self, hidden: Tensor, frames: Tensor) -> Pooled:
-        """`hidden` (batch, frames, 384) after the frozen blocks, `frames` (batch,) their true lengths."""
+        """`hidden` (batch, frames, layers * width), the frozen layers that the mix reads, side by side; `frames` (batch,), their true
+        lengths."""
         return self._pool(hidden, frames)[0]
 
-    def read(self, pooled: Pooled) -> tuple[Tensor, Tensor]:
+    def read(self, pooled: Pooled, by: Adjustment | None = None) -> tuple[Tensor, Tensor]:
         """The model's logits (batch, classes), and those of the paper's head alone."""
+        pooled = pooled if by is None else pooled.adjusted(by)
         head: Tensor = self.head.classifier(self.head.dropout(pooled.embedding))
         if self.statistics is None or pooled.statistics is None:
             return head, head
@@ -150,17 +173,18 @@ class EmotionModel(nn.Module):
         """Adds `offsets` (classes or fewer,) to the logits of the first classes, of clips and of frames alike."""
         self.head.classifier.bias[: len(offsets)] += offsets
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Pooled, Tensor, Tensor]:
+    def forward(self, waveform: Tensor, lengths: Tensor, by: Adjustment | None = None) -> tuple[Tensor, Pooled, Tensor, Tensor]:
         """Logits (batch, classes), the pooled clips, their lengths in frames (batch,), and the frame of the clip's own time axis at which
-        the first of them stands (batch,)."""
-        hidden, frames, starts = self.encoder.lower(waveform, lengths, self.frozen_blocks)
-        pooled, frames = self._pool(hidden, frames)
-        return self.read(pooled)[0], pooled, frames, torch.div(starts, self.pool, rounding_mode="floor")
+        the first of them stands (batch,). `by` changes logits of clips and frames, not the pooled clips."""
+        hidden, frames, starts = self.encoder.lower(waveform, lengths, self.frozen_blocks, self.first_layer)
+        pooled, frames = self._pool(hidden, frames, by)
+        return self.read(pooled, by)[0], pooled, frames, torch.div(starts, self.pool, rounding_mode="floor")
 
-    def _pool(self, hidden: Tensor, frames: Tensor) -> tuple[Pooled, Tensor]:
+    def _pool(self, hidden: Tensor, frames: Tensor, by: Adjustment | None = None) -> tuple[Pooled, Tensor]:
         states = self.mix.standardised(self.encoder.upper(hidden, frames, self.frozen_blocks))
         x, lengths = halve(self.mix(states), frames, self.pool)
-        output: HeadOutput = self.head(x, lengths)
+        adjust = None if by is None else partial(_adjusted, by=by)
+        output: HeadOutput = self.head(x, lengths, adjust=adjust)
         statistics = None
         if self.statistics is not None:
             statistics = torch.cat([mean_and_deviation(state.to(self.mix.mean.dtype), frames) for state in states], dim=1)
@@ -172,6 +196,12 @@ class EmotionModel(nn.Module):
         groups = [[parameter for module in readouts for parameter in module.parameters()]]
         groups += [list(block.parameters()) for block in reversed(self.encoder.blocks[self.frozen_blocks :])]
         return groups
+
+
+def _adjusted(x: Tensor, by: Adjustment) -> Tensor:
+    """The part of `by` that belongs to the embedding, on (..., dim)."""
+    width = x.shape[-1]
+    return x * by.scale[:width] + by.shift[:width]
 
 
 class GraphOutput(NamedTuple):
@@ -192,7 +222,11 @@ class Graph(nn.Module):
         self.classes = classes
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> GraphOutput:
-        logits, pooled, inner, starts = self.model(waveform, lengths)
+        return self.run(waveform, lengths)[0]
+
+    def run(self, waveform: Tensor, lengths: Tensor, by: Adjustment | None = None) -> tuple[GraphOutput, Tensor]:
+        """The outputs, and the pooled vectors (batch, dim) that an adaptation is made from."""
+        logits, pooled, inner, starts = self.model(waveform, lengths, by)
         hop = self.model.frame_samples
         frame_lengths = torch.div(lengths + hop - 1, hop, rounding_mode="floor")
         total = (waveform.shape[1] + hop - 1) // hop
@@ -202,4 +236,16 @@ class Graph(nn.Module):
         place = torch.minimum(place, (inner - 1)[:, None]).clamp(min=0)[:, :, None].expand(-1, -1, self.classes)
         frames = torch.gather(pooled.frames[:, :, : self.classes], 1, place)
         frames = torch.where(inside[:, :, None], frames, torch.zeros_like(frames))
-        return GraphOutput(logits[:, : self.classes], frames, pooled.embedding, frame_lengths)
+        return GraphOutput(logits[:, : self.classes], frames, pooled.embedding, frame_lengths), pooled.vector
+
+
+class AdaptableGraph(nn.Module):
+    """The graph with `scale` and `shift` (dim,) as further inputs and the pooled vectors (batch, dim) as a further output."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, waveform: Tensor, lengths: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, ...]:
+        outputs, pooled = self.graph.run(waveform, lengths, Adjustment(scale, shift))
+        return (*outputs, pooled)

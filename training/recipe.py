@@ -1,4 +1,5 @@
-"""Recipes: what a checkpoint is made of. A recipe file is a diff against `recipes/defaults.yaml`; both become these types.
+"""Recipes: what a checkpoint is made of. A recipe file is a diff against `recipes/defaults.yaml` or, with `like: NAME`, against another
+recipe; both become these types.
 
 python -m training fit training/recipes/shiftcnn.yaml
 python -m training fit training/recipes/shiftcnn.yaml --set data.leave_out=[nemo] --name shiftcnn-without-nemo
@@ -43,10 +44,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Model:
-    """Encoder and head. `frozen_blocks` lower blocks keep the start weights, and their output is cached."""
+    """Encoder and head. `frozen_blocks` lower blocks keep the start weights, and their output is cached: where that is all of them, a
+    head trains on a CPU in about a minute."""
 
     blocks: int = 3
     frozen_blocks: int = 1
+    first_layer: int | None = None  # lowest layer (0: before the blocks) that mix and read-outs see; None: the last frozen one
     pool: int = 2  # hidden frames averaged into one before the head: 2 gives 25 Hz
     head: str = "shiftcnn"
     head_options: dict[str, Any] = field(default_factory=dict)
@@ -106,20 +109,17 @@ class Recipe:
         return dataclasses.asdict(self)
 
     def checksum(self) -> str:
-        """Of everything that changes the weights: the registry's fields and the summary do not."""
+        """Of everything that changes the weights: the registry's fields and the summary do not, nor does an option left at None, so that a
+        recipe keeps its checksum when a new option comes."""
         parts = {name: value for name, value in self.to_dict().items() if name not in ("name", "summary", "register")}
+        parts["model"] = {name: value for name, value in parts["model"].items() if value is not None}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def read_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: str | None = None) -> Recipe:
     """A recipe file, or the name of one in recipes/, over the defaults; `overrides` are `section.field=value`, values in YAML."""
-    path = Path(path)
-    if not path.suffix:
-        path = RECIPES / f"{path}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml") if file.stem not in ("defaults", "splits")))
-        raise RecipeError(f"no recipe {path}; there are: {known}")
-    values = _merge(_read(RECIPES / "defaults.yaml"), _read(path))
+    path = _file(path)
+    values = _merge(_read(RECIPES / "defaults.yaml"), _with_bases(path))
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -146,8 +146,33 @@ def _check(recipe: Recipe) -> None:
         raise RecipeError("data.more_labels repeats labels of data.labels")
     if not 0 <= recipe.model.frozen_blocks <= recipe.model.blocks:
         raise RecipeError(f"model.frozen_blocks {recipe.model.frozen_blocks} is not within the encoder's {recipe.model.blocks} blocks")
+    first = recipe.model.first_layer
+    if first is not None and not 0 <= first <= recipe.model.frozen_blocks:
+        raise RecipeError(f"model.first_layer {first} is not within 0 and model.frozen_blocks {recipe.model.frozen_blocks}")
     if recipe.schedule.keep not in ("best", "last"):
         raise RecipeError(f"schedule.keep is best or last, not {recipe.schedule.keep!r}")
+
+
+def _file(recipe: str | Path) -> Path:
+    path = Path(recipe)
+    if not path.suffix:
+        path = RECIPES / f"{path}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml") if file.stem not in ("defaults", "splits")))
+        raise RecipeError(f"no recipe {path}; there are: {known}")
+    return path
+
+
+def _with_bases(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a recipe file over those of the recipe that it is like; a name is looked up beside the file, then in recipes/."""
+    if path in above:
+        raise RecipeError(f"recipes are like each other in a circle: {' -> '.join(file.stem for file in (*above, path))}")
+    values = _read(path)
+    base = values.pop("like", None)
+    if base is None:
+        return values
+    beside = path.with_name(f"{base}.yaml")
+    return _merge(_with_bases(beside if beside.is_file() else _file(str(base)), (*above, path)), values)
 
 
 def _read(path: Path) -> dict[str, Any]:

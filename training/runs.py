@@ -87,13 +87,18 @@ class Prepared:
 def prepare(recipe: Recipe, places: Places) -> Prepared:
     """Finds corpora and start weights and computes the cached states that are missing."""
     examples = examples_of(recipe.data, places.corpora)
-    source = Source(paths.weights(START_WEIGHTS, places.weights), recipe.model.frozen_blocks, recipe.augmentation.chances, places.corpora)
+    return prepared_with(recipe, places, examples, places.runs / recipe.name)
+
+
+def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Path) -> Prepared:
+    """The same for clips and a run's folder that the caller chooses."""
+    weights = paths.weights(START_WEIGHTS, places.weights)
+    source = Source(weights, recipe.model.frozen_blocks, recipe.augmentation.chances, places.corpora, recipe.model.first_layer)
     jobs = [(0, (*examples.train, *examples.validation, *examples.test))]
     if recipe.augmentation.views:
         jobs.append((1, (*examples.train, *examples.validation)))
         jobs += [(view, examples.train) for view in range(2, recipe.augmentation.views + 1)]
     features = build(source, places.cache, jobs, places.workers)
-    folder = places.runs / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     return Prepared(recipe, examples, source, features, folder)
 

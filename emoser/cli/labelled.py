@@ -54,7 +54,7 @@ def _table(path: Path) -> list[Labelled]:
             lacking = [column for column in NEEDED if column not in (reader.fieldnames or ())]
             if lacking:
                 there = ", ".join(reader.fieldnames or ()) or "nothing"
-                raise UsageError(f"{path}: no column {' and '.join(lacking)} in the first line, which has {there}; read: {', '.join(KNOWN)}")
+                raise UsageError(f"{path}: no column {' and '.join(lacking)} in the first line, but {there}; read: {', '.join(KNOWN)}")
             clips = []
             for number, row in enumerate(reader, start=2):
                 cells = {column: (row.get(column) or "").strip() for column in KNOWN}

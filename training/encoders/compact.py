@@ -198,8 +198,10 @@ class CompactEncoder(nn.Module):
             states.append(block(states[-1], bias))
         return states, frames, starts
 
-    def lower(self, waveform: Tensor, lengths: Tensor, blocks: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The hidden state after `blocks` blocks alone: what training caches when the lower blocks stay frozen."""
+    def lower(self, waveform: Tensor, lengths: Tensor, blocks: int, first: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """What training caches when the lower blocks stay frozen: the hidden state after `blocks` blocks or, with `first`, those after
+        `first` to `blocks` blocks side by side, (batch, frames, (blocks - first + 1) * 384)."""
+        first = blocks if first is None else first
         samples, lengths, starts = self.span(waveform, lengths)
         mel, mel_frames = self.mel(samples, lengths)
         x = F.gelu(self.conv1(mel))
@@ -208,14 +210,17 @@ class CompactEncoder(nn.Module):
         x = x + self.positional_embedding[: x.shape[1]]
         frames = (mel_frames + 1) // 2
         bias = attention_bias(frames, x.shape[1])
-        for block in self.blocks[:blocks]:
+        for block in self.blocks[:first]:
             x = block(x, bias)
-        return x, frames, starts // FRAME_HOP
+        states = [x]
+        for block in self.blocks[first:blocks]:
+            states.append(block(states[-1], bias))
+        return states[0] if len(states) == 1 else torch.cat(states, dim=2), frames, starts // FRAME_HOP
 
     def upper(self, hidden: Tensor, frames: Tensor, blocks: int) -> list[Tensor]:
-        """From the hidden state after `blocks` blocks to the states after each of the remaining ones (`hidden` itself first)."""
+        """From what `lower` gives to a list: its states, the last being after `blocks` blocks, and those after each remaining block."""
         bias = attention_bias(frames, hidden.shape[1])
-        states = [hidden]
+        states = list(hidden.split(self.width, dim=2))
         for block in self.blocks[blocks:]:
             states.append(block(states[-1], bias))
         return states

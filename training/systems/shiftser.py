@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
@@ -91,8 +92,15 @@ class Head(nn.Module):
         """(batch, frames, width) -> the normalised frames (batch, frames, dim) that are pooled; `lengths` is None where unmasked."""
         raise NotImplementedError
 
-    def forward(self, hidden: Tensor, lengths: Tensor, generator: torch.Generator | None = None) -> HeadOutput:
-        """`hidden` (batch, frames, width), `lengths` (batch,) in frames; `generator` draws SpecAugment's spans while training."""
+    def forward(
+        self,
+        hidden: Tensor,
+        lengths: Tensor,
+        generator: torch.Generator | None = None,
+        adjust: Callable[[Tensor], Tensor] | None = None,
+    ) -> HeadOutput:
+        """`hidden` (batch, frames, width), `lengths` (batch,) in frames; `generator` draws SpecAugment's spans while training. `adjust` is
+        applied to what the classifier sees of clips and frames, (..., dim); the embedding stays as it is."""
         known = lengths if self.masked else None
         x = silence(hidden, known)
         if self.specaugment is not None:
@@ -100,7 +108,8 @@ class Head(nn.Module):
         x = silence(self.mix(x, known), known)
         # At least one, so that a clip without a frame gives the classifier's bias and not NaN.
         embedding = x.mean(dim=1) if known is None else x.sum(dim=1) / known.clamp(min=1)[:, None]
-        return HeadOutput(self.classifier(self.dropout(embedding)), silence(self.classifier(x), known), embedding)
+        pooled, frames = (embedding, x) if adjust is None else (adjust(embedding), adjust(x))
+        return HeadOutput(self.classifier(self.dropout(pooled)), silence(self.classifier(frames), known), embedding)
 
 
 def silence(x: Tensor, lengths: Tensor | None) -> Tensor:

@@ -1,0 +1,139 @@
+"""Adaptation to a user's own recordings: unlabelled clips -> how a checkpoint's pooled vectors are to be moved and scaled.
+
+A clip's pooled vector (what the read-outs see) is, roughly, what its emotion adds to what its speaker, microphone and room sound like. The
+second part is estimated here and taken away: the mean of what is left of each clip's vector once the part of its emotion is subtracted, as
+far as the checkpoint itself can tell the emotion (`probabilities`). The same is done for the spread. Plain statistics of the clips would
+take the emotion away with the voice wherever a folder holds one emotion more than others.
+
+Both are shrunk towards what training saw, by n / (n + STRENGTH), so that a few clips move little. docs/experiments.md has what it brings.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emoser.errors import CheckpointError, UsageError
+
+STRENGTH = 20.0  # clips: with so many, half of the way is gone
+NARROWEST, WIDEST = 0.5, 2.0  # of the scale: a channel that hardly moves in a user's clips must not be blown up
+FEW_CLIPS = 10  # with less, hardly anything is adapted
+ONE_SIDED = 0.5  # of the evenness of the predicted labels (1: all equally often, 0: one alone): below it adaptation may do harm
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What pooled vectors are like in training: `means` (labels, dim), and `deviation` (dim,) within one speaker and label."""
+
+    means: Floats
+    deviation: Floats
+
+    def __post_init__(self) -> None:
+        if self.means.ndim != 2 or self.deviation.shape != self.means.shape[1:] or not (self.deviation > 0).all():
+            raise CheckpointError(f"no adaptation reference: means {self.means.shape}, deviation {self.deviation.shape}")
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.floating], labels: NDArray[np.integer], speakers: NDArray[np.str_]) -> Reference:
+        """Of training clips: `vectors` (clips, dim), `labels` (clips,) from 0 on without gaps, `speakers` (clips,).
+
+        Each label's mean counts speakers alike; the deviation is pooled over speakers, after the label's mean is taken away.
+        """
+        rows = vectors.astype(np.float64)
+        names, speaker = np.unique(speakers, return_inverse=True)
+        means = np.empty((int(labels.max()) + 1, rows.shape[1]))
+        for label in range(len(means)):
+            chosen = labels == label
+            if not chosen.any():
+                raise UsageError(f"label {label} has no clips to take a mean of")
+            means[label] = np.mean([rows[chosen & (speaker == who)].mean(axis=0) for who in np.unique(speaker[chosen])], axis=0)
+        left = rows - means[labels]
+        for who in range(len(names)):
+            left[speaker == who] -= left[speaker == who].mean(axis=0)
+        return cls(means, np.sqrt(np.square(left).mean(axis=0) + 1e-8))
+
+    def to_text(self) -> str:
+        """For the metadata of a file: base64 of an .npz of float32 arrays."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, means=self.means.astype(np.float32), deviation=self.deviation.astype(np.float32))
+        return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+    @classmethod
+    def from_text(cls, text: str) -> Reference:
+        try:
+            with np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False) as arrays:
+                return cls(arrays["means"].astype(np.float64), arrays["deviation"].astype(np.float64))
+        except (ValueError, KeyError, OSError) as error:
+            raise CheckpointError(f"the adaptation reference inside the file is damaged: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Adaptation:
+    """Pooled vectors become `vector * scale + shift`, both float32 (dim,). `clips` were used; `evenness` of the labels predicted for them,
+    from 0 (one label alone) to 1 (all equally often)."""
+
+    scale: NDArray[np.float32]
+    shift: NDArray[np.float32]
+    clips: int
+    evenness: float
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against it, in words."""
+        found = []
+        if self.clips < FEW_CLIPS:
+            found.append(f"{self.clips} clips are few: hardly anything is adapted; give thirty or more")
+        if self.evenness < ONE_SIDED:
+            found.append("by what the checkpoint says nearly all clips are of one emotion: adaptation may do harm; give several")
+        return tuple(found)
+
+    def save(self, path: Path) -> None:
+        np.savez(path, scale=self.scale, shift=self.shift, clips=np.int64(self.clips), evenness=np.float64(self.evenness))
+
+    @classmethod
+    def read(cls, path: Path) -> Adaptation:
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                found: Mapping[str, NDArray[np.generic]] = {name: arrays[name] for name in ("scale", "shift", "clips", "evenness")}
+        except (ValueError, KeyError, OSError) as error:
+            raise CheckpointError(f"{path} is no adaptation: {error}") from error
+        scale, shift = found["scale"].astype(np.float32), found["shift"].astype(np.float32)
+        if scale.ndim != 1 or scale.shape != shift.shape:
+            raise CheckpointError(f"{path} is no adaptation: scale {scale.shape}, shift {shift.shape}")
+        return cls(scale, shift, int(found["clips"]), float(found["evenness"]))
+
+
+def adapt(
+    vectors: NDArray[np.floating], probabilities: NDArray[np.floating], reference: Reference, strength: float = STRENGTH
+) -> Adaptation:
+    """The adaptation to one voice or one channel: `vectors` (clips, dim) and `probabilities` (clips, labels) of its unlabelled clips.
+
+    >>> reference = Reference(np.array([[-1.0], [1.0]]), np.array([1.0]))
+    >>> moved = adapt(np.array([[2.0], [4.0]] * 500), np.array([[1.0, 0.0], [0.0, 1.0]] * 500), reference, strength=0.0)
+    >>> (moved.shift / moved.scale).round(3)  # the clips lie 3 too high
+    array([-3.], dtype=float32)
+    """
+    rows, shares = vectors.astype(np.float64), probabilities.astype(np.float64)
+    if not len(rows):
+        raise UsageError("there is no clip to adapt to")
+    if rows.shape[1] != reference.means.shape[1] or shares.shape != (len(rows), len(reference.means)):
+        raise UsageError(f"vectors {rows.shape} and probabilities {shares.shape} do not fit a reference of {reference.means.shape}")
+    count = len(rows)
+    left = rows - shares @ reference.means
+    offset = left.sum(axis=0) / (count + strength)
+    spread = np.square(left - left.mean(axis=0)).sum(axis=0)
+    deviation = np.sqrt((spread + strength * np.square(reference.deviation)) / (count + strength))
+    scale = np.clip(reference.deviation / np.maximum(deviation, 1e-8), NARROWEST, WIDEST)
+    centre = reference.means.mean(axis=0)
+    # What lies `offset` too high comes down; the spread is set around the middle of the labels.
+    shift = centre - scale * (centre + offset)
+    mean = shares.mean(axis=0)
+    evenness = float(-(mean * np.log(mean + 1e-12)).sum() / np.log(len(mean)))
+    return Adaptation(scale.astype(np.float32), shift.astype(np.float32), count, min(1.0, max(0.0, evenness)))

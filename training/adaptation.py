@@ -1,0 +1,63 @@
+"""The training side of adaptation (emoser/adaptation.py): the reference that a checkpoint carries, and adapted logits of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from emoser.adaptation import Reference, adapt
+from training.data import Example
+from training.evaluate import softmax
+from training.features import Features
+from training.loop import whole_clips
+from training.model import Adjustment, EmotionModel, Pooled
+
+MOST_CLIPS = 4000  # that a reference is taken from
+
+
+@torch.inference_mode()
+def pooled_clips(model: EmotionModel, examples: Sequence[Example], features: Features, view: int = 0) -> Pooled:
+    """All clips in the order of `examples`, pooled; without their frames, (clips, 0, classes)."""
+    model.eval()
+    device = next(model.parameters()).device
+    order: list[int] = []
+    parts: list[Pooled] = []
+    for places, batch in whole_clips(examples, features, view):
+        order += places
+        parts.append(model.pool_states(batch.hidden.to(device), batch.frames.to(device)))
+    back = torch.tensor(order).argsort()
+    embedding = torch.cat([part.embedding.cpu() for part in parts])[back]
+    statistics = [part.statistics.cpu() for part in parts if part.statistics is not None]
+    return Pooled(embedding, torch.cat(statistics)[back] if statistics else None, torch.zeros(len(order), 0, parts[0].frames.shape[2]))
+
+
+def reference_of(model: EmotionModel, examples: Sequence[Example], features: Features, own: int) -> Reference:
+    """Of the training clips labelled with one of the first `own` classes; of many, evenly spaced ones."""
+    known = [example for example in examples if example.target < own]
+    known = known[:: max(1, len(known) // MOST_CLIPS)]
+    vectors = pooled_clips(model, known, features).vector.numpy()
+    targets = np.array([example.target for example in known])
+    return Reference.of(vectors, targets, np.array([example.speaker for example in known]))
+
+
+@torch.inference_mode()
+def adapted_logits(
+    model: EmotionModel, pooled: Pooled, groups: NDArray[np.str_], reference: Reference, own: int, temperature: float
+) -> NDArray[np.float32]:
+    """Logits (clips, own) where the clips of each group (a speaker, a user's folder) adapt the model to it; no label is used."""
+    model.eval().cpu()
+    plain = model.read(pooled)[0].numpy()[:, :own]
+    found = np.empty_like(plain)
+    vectors = pooled.vector.numpy()
+    for group in np.unique(groups):
+        chosen = np.flatnonzero(groups == group)
+        moved = adapt(vectors[chosen], softmax(plain[chosen], temperature), reference)
+        by = Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift))
+        part = Pooled(
+            pooled.embedding[chosen], None if pooled.statistics is None else pooled.statistics[chosen], pooled.frames[chosen]
+        )
+        found[chosen] = model.read(part, by)[0].numpy()[:, :own]
+    return found

@@ -1,0 +1,224 @@
+"""`python -m training crossval RECIPE --corpus NAME --folds KIND`: one recipe, trained and tested on every fold of a corpus.
+
+Selection is on validation speakers, taken out of the fold's training speakers; the test clips are scored once, by the weights that were
+kept. Beside the model as it is stands the adapted one: the test speaker's own clips, their labels unused, move its read-outs
+(emoser/adaptation.py). The two are never mixed.
+
+A finished fold is kept (`<fold>/scores.npz`), an unfinished one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.adaptation import adapted_logits, pooled_clips, reference_of
+from training.corpora import EMOTIONS, Manifest, Utterance, default_split, load
+from training.data import Example, Examples
+from training.folds import Fold, folds_of, selected_on_test
+from training.loop import RUNNING, fit
+from training.recipe import Recipe, RecipeError
+from training.runs import Places, Prepared, prepared_with
+
+Select = Literal["validation", "test-as-published"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is cross-validated, and how."""
+
+    corpus: str
+    folds: str  # a kind of training/folds.py
+    groups: int = 5
+    seeds: tuple[int, ...] = (42,)
+    labels: tuple[str, ...] = ()  # none: all of the corpus
+    select: Select = "validation"
+    multi_corpus: bool = False  # the training speakers of the recipe's other corpora train too
+    only: tuple[str, ...] = ()  # names or numbers of folds; none: all
+
+    def __post_init__(self) -> None:
+        if self.select not in ("validation", "test-as-published"):
+            raise RecipeError(f"--select is validation or test-as-published, not {self.select!r}")
+        if not self.seeds:
+            raise RecipeError("--seeds names no seed")
+
+    @property
+    def name(self) -> str:
+        """For folders and tables; whatever is not the plain protocol stands in it."""
+        parts = [self.corpus, self.folds, *([str(self.groups)] if self.folds == "speakers" else [])]
+        parts += ["multi-corpus"] if self.multi_corpus else []
+        parts += [f"{len(self.labels)}-labels"] if self.labels else []
+        parts += ["selected-on-test-as-published"] if self.select != "validation" else []
+        return "-".join(parts)
+
+
+@dataclass(frozen=True, eq=False)
+class FoldScores:
+    """One fold of one seed: raw `logits` and `adapted` ones (clips, labels), `targets` and `speakers` (clips,)."""
+
+    fold: str
+    seed: int
+    logits: NDArray[np.float32]
+    adapted: NDArray[np.float32]
+    targets: NDArray[np.int64]
+    speakers: NDArray[np.str_]
+    files: NDArray[np.str_]
+    temperature: float
+
+    def save(self, path: Path, key: str) -> None:
+        """Whole or not at all; `key` says what it is of."""
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.savez_compressed(file, key=np.array(key), **dataclasses.asdict(self))
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path, key: str) -> FoldScores | None:
+        """What was saved under the same key, or None."""
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            if str(arrays["key"]) != key:
+                raise RecipeError(f"{path} is of another recipe or other folds; remove it, or give the run another --name")
+            scalars = {"fold": str(arrays["fold"]), "seed": int(arrays["seed"]), "temperature": float(arrays["temperature"])}
+            return cls(**scalars, **{name: arrays[name] for name in ("logits", "adapted", "targets", "speakers", "files")})
+
+
+def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tuple[str, ...], list[FoldScores], Path]:
+    """Trains and tests what is missing. Returns the labels, the scores of all folds and seeds, and the folder they lie in."""
+    manifest = labelled(load(protocol.corpus, places.corpora), recipe)
+    labels = protocol.labels or labels_of(manifest)
+    unknown = sorted(set(labels) - {word(clip) for clip in manifest})
+    if unknown:
+        raise RecipeError(f"no clip of {protocol.corpus} is labelled {', '.join(unknown)}")
+    manifest = manifest.filter(lambda clip: word(clip) in labels)
+    found = folds_of(manifest, protocol.folds, protocol.groups)
+    chosen = [fold for fold in found if not protocol.only or {fold.name, fold.name.split("-")[0]} & set(protocol.only)]
+    if not chosen:
+        raise RecipeError(f"no fold {', '.join(protocol.only)}; there are {', '.join(fold.name for fold in found)}")
+    others = other_corpora(recipe, places, protocol.corpus) if protocol.multi_corpus else []
+    root = places.runs / "crossval" / recipe.name / protocol.name
+    scores = []
+    for seed in protocol.seeds:
+        for fold in chosen:
+            log.info("%s, %s: fold %s of %d, seed %d", recipe.name, protocol.name, fold.name, len(found), seed)
+            scores.append(run_fold(recipe, places, protocol, fold, labels, others, seed, root / f"seed-{seed}" / f"fold-{fold.name}"))
+    return labels, scores, root
+
+
+def run_fold(
+    recipe: Recipe,
+    places: Places,
+    protocol: Protocol,
+    fold: Fold,
+    labels: tuple[str, ...],
+    others: Sequence[Manifest],
+    seed: int,
+    folder: Path,
+) -> FoldScores:
+    split = fold.split if protocol.select == "validation" else selected_on_test(fold.split)
+    more = tuple(sorted({word(clip) for other in others for clip in other if word(clip)} - set(labels)))
+    data = dataclasses.replace(
+        recipe.data, corpora=(protocol.corpus, *(other.corpora[0] for other in others)), labels=labels, more_labels=more, leave_out=()
+    )
+    recipe = dataclasses.replace(recipe, data=data, schedule=dataclasses.replace(recipe.schedule, seed=seed))
+    parts = {"train": [split.train, *others], "validation": [split.validation], "test": [split.test]}
+    examples = examples_from(parts, (*labels, *more))
+    if protocol.select != "validation":
+        examples = dataclasses.replace(examples, validation=examples.test)
+    key = hashlib.sha256(f"{recipe.checksum()} {protocol.select} {examples.checksum}".encode()).hexdigest()
+    done = FoldScores.read(folder / "scores.npz", key)
+    if done is not None:
+        return done
+    prepared = prepared_with(recipe, places, examples, folder)
+    scores = train_and_test(prepared, fold.name, as_published=protocol.select != "validation")
+    scores.save(folder / "scores.npz", key)
+    (folder / RUNNING).unlink(missing_ok=True)
+    return scores
+
+
+def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldScores:
+    """Fits the fold's model and scores its test clips. `as_published` takes back the class offsets, which were fitted on them."""
+    recipe, examples, features = prepared.recipe, prepared.examples, prepared.features
+    own = len(recipe.data.labels)
+    model = prepared.model()
+    fitted = fit(recipe, model, examples, features, prepared.folder)
+    model.cpu()
+    temperature = fitted.temperature
+    if as_published:
+        model.add_offsets(-torch.tensor(fitted.offsets))
+        temperature = 1.0
+    pooled = pooled_clips(model, examples.test, features)
+    speakers = np.array([example.speaker for example in examples.test])
+    reference = reference_of(model, examples.train, features, own)
+    with torch.inference_mode():
+        logits = model.read(pooled)[0].numpy()[:, :own]
+    adapted = adapted_logits(model, pooled, speakers, reference, own, temperature)
+    history = {"history": fitted.history, "kept_step": fitted.step, "temperature": temperature, "seconds": fitted.seconds}
+    record = {**history, "recipe": recipe.to_dict(), "clips": examples.description, "clips_sha256": examples.checksum}
+    (prepared.folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return FoldScores(
+        fold=name,
+        seed=recipe.schedule.seed,
+        logits=logits.astype(np.float32),
+        adapted=adapted.astype(np.float32),
+        targets=np.array([example.target for example in examples.test]),
+        speakers=speakers,
+        files=np.array([example.utterance.path for example in examples.test]),
+        temperature=temperature,
+    )
+
+
+def examples_from(parts: dict[str, list[Manifest]], classes: Sequence[str]) -> Examples:
+    """The clips of each part's manifests whose label is one of `classes`."""
+    numbers = {label: index for index, label in enumerate(classes)}
+    found = {
+        part: tuple(
+            Example(clip, manifest.file(clip), numbers[word(clip)]) for manifest in manifests for clip in manifest if word(clip) in numbers
+        )
+        for part, manifests in parts.items()
+    }
+    rows = [f"{part} {item.corpus} {item.utterance.path} {item.target}" for part, items in found.items() for item in items]
+    return Examples(
+        **found,
+        checksum=hashlib.sha256("\n".join(rows).encode()).hexdigest(),
+        description={part: dict(sorted(Counter(item.corpus for item in items).items())) for part, items in found.items()},
+    )
+
+
+def other_corpora(recipe: Recipe, places: Places, corpus: str) -> list[Manifest]:
+    """The training speakers' clips of the recipe's other corpora, by the split of the shipped checkpoints."""
+    names = [name for name in recipe.data.corpora if name != corpus]
+    if not names:
+        raise RecipeError(f"--multi-corpus: {recipe.name} has no corpus but {corpus}")
+    return [default_split(labelled(load(name, places.corpora), recipe), recipe.data.split).train for name in names]
+
+
+def labelled(manifest: Manifest, recipe: Recipe) -> Manifest:
+    """The corpus with the recipe's renamed labels."""
+    (corpus,) = manifest.corpora
+    return manifest.mapped(dict(recipe.data.rename[corpus])) if corpus in recipe.data.rename else manifest
+
+
+def word(clip: Utterance) -> str:
+    """Our word for the clip's label or, where none of the eight means it (boredom), the corpus's own."""
+    return clip.emotion or clip.label
+
+
+def labels_of(manifest: Manifest) -> tuple[str, ...]:
+    """All labels of a corpus: our words in their order, then its own."""
+    words = {word(clip) for clip in manifest} - {""}
+    return tuple(label for label in EMOTIONS if label in words) + tuple(sorted(words - set(EMOTIONS)))
