@@ -16,6 +16,8 @@ from emoser.errors import EmoserError
 # In the order in which people meet them. The summaries stand here so that `emoser --help` imports no command.
 COMMANDS = {
     "predict": "The emotion of each recording.",
+    "diarize": "Emotions over time, of recordings of any length.",
+    "listen": "The same live, from a microphone or a pipe.",
     "embed": "A vector for each recording, for models and searches of your own.",
     "evaluate": "Score checkpoints on labelled recordings.",
     "check": "What may be wrong with recordings, and what to do about it.",
@@ -122,6 +124,7 @@ def _version(ctx: click.Context, option: click.Parameter, asked: bool) -> None:
 Examples:
   emoser predict interview.wav
   emoser predict recordings/ -o emotions.csv
+  emoser diarize interview.wav --html interview.html
   emoser check recordings/
   emoser models --commercial
 

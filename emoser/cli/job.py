@@ -1,4 +1,4 @@
-"""What predict, embed and check share: inputs in, results out as they come, and an exit code."""
+"""What predict, embed, check and diarize share: inputs in, results out as they come, and an exit code."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 
 from emoser.cli import INTERRUPTED, fail, silence_stdout
+from emoser.cli.folder import Folder
 from emoser.cli.inputs import STDIN, expand, source
 from emoser.cli.options import Settings
 from emoser.cli.output import Output
 from emoser.cli.progress import Bar
 from emoser.errors import MissingExtra
 from emoser.formats import Header
-from emoser.results import Embedding, Failure, Prediction
+from emoser.results import Diarization, Embedding, Failure, Prediction
 
 if TYPE_CHECKING:
     from emoser.models.utterance import UtteranceModel
     from emoser.quality import Quality
 
-    Result: TypeAlias = Prediction | Embedding | Quality | Failure
+    Result: TypeAlias = Prediction | Embedding | Diarization | Quality | Failure
 
 Source: TypeAlias = str | bytes  # a path, or the bytes of standard input
 Stream: TypeAlias = Callable[[Iterable[Source]], "Generator[Result, None, None]"]
@@ -61,20 +62,31 @@ def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Str
     `stream` turns paths (or bytes) into results. What was done before Ctrl-C is written, and the document is complete.
     """
     paths, failures = expand(inputs)
+    return work(paths, failures, settings, header, Output(settings.output, settings.format, header), lambda todo: stream(map(source, todo)))
+
+
+def work(
+    paths: list[str],
+    failures: list[Failure],
+    settings: Settings,
+    header: Header,
+    output: Output | Folder,
+    stream: Callable[[Iterable[str]], Generator[Result, None, None]],
+) -> int:
+    """The same for inputs that are expanded already; `stream` takes them by name."""
     tally = Tally(len(paths) + len(failures))
-    output = Output(settings.output, settings.format, header)
     try:
         with output:
             todo = _not_done(paths, output.done)
             tally.inputs = tally.before = len(paths) - len(todo)
             if tally.before:
                 note(settings, f"{settings.output}: going on; {tally.before} of {len(paths)} inputs are there already")
-            with closing(stream(map(source, todo))) as results, Bar(len(todo), wanted=not settings.quiet) as bar:
+            with closing(stream(todo)) as results, Bar(len(todo), wanted=not settings.quiet) as bar:
                 output.step_aside_with(bar.step_aside)
                 for result in _chain(failures, results):
-                    if isinstance(result, Failure):
+                    if (error := getattr(result, "error", None)) is not None:
                         bar.step_aside()
-                        note(settings, str(result.error))
+                        note(settings, f"{error}{'' if isinstance(result, Failure) else ' What came before is kept.'}")
                     output.write(result)
                     # Counted when written: Ctrl-C between the two leaves one more in the output than is said, never one less.
                     if tally.add(result):
@@ -116,11 +128,11 @@ class Tally:
         new = result.file != self._last
         self._last = result.file
         self.inputs += new
-        if isinstance(result, Failure):
+        error = getattr(result, "error", None)  # of a Failure, or of a recording that broke off
+        if error is not None and (new or isinstance(result, Failure)):
             self.failures += 1
-            self.missing_extras += isinstance(result.error, MissingExtra)
-        else:
-            self.seconds += result.duration
+            self.missing_extras += isinstance(error, MissingExtra)
+        self.seconds += 0.0 if isinstance(result, Failure) else result.duration
         return new
 
     @property
@@ -156,7 +168,7 @@ def _chain(failures: list[Failure], results: Iterable[Result]) -> Iterator[Resul
         yield result if result.file is not None else replace(result, file=STDIN)
 
 
-def _how_to_go_on(output: Output) -> str:
+def _how_to_go_on(output: Output | Folder) -> str:
     if output.path is None:
         return ""
     return f" to {output.path}" + ("; the same command goes on from there" if output.format == "jsonl" else "")

@@ -85,12 +85,17 @@ def runtime_options(command: Command) -> Command:
     )
 
 
-def audio_options(command: Command) -> Command:
-    """What of the audio is taken, and how much at once."""
+def channel_option(command: Command) -> Command:
+    """What of the audio is taken."""
     channel = "Mix the channels, judge each, or take one (from 0)."
+    return click.option("--channel", metavar="mix|each|N", default="mix", show_default=True, callback=parse_channel, help=channel)(command)
+
+
+def audio_options(command: Command) -> Command:
+    """The same, and how much at once."""
     return _all(
         command,
-        click.option("--channel", metavar="mix|each|N", default="mix", show_default=True, callback=parse_channel, help=channel),
+        channel_option,
         click.option(
             "--batch-size", type=click.IntRange(min=1), metavar="N", help="Recordings computed at once; the results are the same."
         ),

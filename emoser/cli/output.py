@@ -39,6 +39,7 @@ class Output:
         self.done: Counter[str] = Counter()
         self._header = header
         self._writer: Writer = writer(self.format)
+        self.one_recording = self._writer.one_recording
         self._part: Path | None = None
         self._target: Path | None = None
         if header.kind not in self._writer.kinds:

@@ -13,7 +13,7 @@ from emoser.errors import UsageError
 from emoser.formats import Header
 from emoser.results import SCHEMA
 
-FIELD = {"predict": "scores", "embed": "embedding", "check": "findings"}
+FIELD = {"predict": "scores", "embed": "embedding", "check": "findings", "diarize": "segments"}
 
 
 def take_up(path: Path, header: Header) -> Counter[str]:

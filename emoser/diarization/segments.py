@@ -66,9 +66,9 @@ class Timeline:
         return segments
 
     @property
-    def growing(self) -> Segment | None:
-        """The last segment as far as it is settled; it may still grow, and be joined to the one before."""
-        return None if self._run is None else self._segment(self._run)
+    def unsettled(self) -> list[Segment]:
+        """What comes after the settled segments, as far as its labels are known: the last may still grow, and be joined to the other."""
+        return [self._segment(run) for run in (self._last, self._run) if run is not None]
 
     def _take(self, scores: NDArray[np.float32], speech: NDArray[np.float32], *, last: bool) -> list[Segment]:
         self._scores.append(scores)
@@ -101,6 +101,9 @@ class Timeline:
             run.speech += speech
             return []
         settled = self._close()
+        if self._last is not None and (self._last.label == NOBODY) != (label == NOBODY):
+            settled.append(self._segment(self._last))  # nothing can join it any more
+            self._last = None
         self._run = _Run(at, at + 1, label, row, speech)
         return settled
 

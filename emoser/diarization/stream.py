@@ -21,7 +21,8 @@ class DiarizationStream:
     """`push` samples, get the segments that they settle; `finish` gives the rest, `result` all of it. Made by a model's `stream()`.
 
     What comes out does not depend on the size of the pieces. `latency` (s): after that time the emotion of a moment is settled; its segment
-    is given when it has ended. Memory grows by the frames kept for the result, 20 bytes each or so.
+    is given when it has ended, and where another emotion follows at once, when it is settled that they differ. Memory grows by the frames
+    kept for the result, 20 bytes each or so.
     """
 
     def __init__(
@@ -57,9 +58,9 @@ class DiarizationStream:
         return self._given / self._rate if self._duration is None else self._duration
 
     @property
-    def growing(self) -> Segment | None:
-        """The segment that has begun and not ended, as far as it is settled."""
-        return self._timeline.growing
+    def unsettled(self) -> list[Segment]:
+        """What follows the segments given so far, as far as it is known; the last of these may still grow."""
+        return self._timeline.unsettled
 
     def push(self, samples: NDArray[np.floating] | NDArray[np.integer]) -> list[Segment]:
         """Mono samples (n,), float in [-1, 1] or integer PCM, of any number -> the segments that are settled by them, in order.

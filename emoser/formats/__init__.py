@@ -23,11 +23,30 @@ WRITERS: Mapping[str, str] = {
     "json": "emoser.formats.json:Json",
     "jsonl": "emoser.formats.json:JsonLines",
     "csv": "emoser.formats.csv:Csv",
+    "tsv": "emoser.formats.csv:Tsv",
     "npz": "emoser.formats.npz:Npz",
     "table": "emoser.formats.table:Table",
+    "rttm": "emoser.formats.rttm:Rttm",
+    "audacity": "emoser.formats.audacity:Audacity",
+    "textgrid": "emoser.formats.textgrid:TextGrid",
+    "srt": "emoser.formats.subtitles:Srt",
+    "vtt": "emoser.formats.subtitles:Vtt",
+    "audformat": "emoser.formats.audformat:Audformat",
 }
 
-SUFFIXES: Mapping[str, str] = {".json": "json", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".npz": "npz", ".txt": "table"}
+SUFFIXES: Mapping[str, str] = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".npz": "npz",
+    ".txt": "table",
+    ".rttm": "rttm",
+    ".textgrid": "textgrid",
+    ".srt": "srt",
+    ".vtt": "vtt",
+}
 
 SCHEMA_FILE = Path(__file__).with_name("emoser-1.schema.json")
 

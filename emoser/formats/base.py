@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol
 
-Kind = Literal["predict", "embed", "check"]
+Kind = Literal["predict", "embed", "check", "diarize"]
 
 
 class Record(Protocol):
-    """One result: a Prediction, an Embedding, a Quality or a Failure. Whatever has `to_dict()` in the emoser/1 contract."""
+    """One result: a Prediction, an Embedding, a Diarization, a Quality or a Failure. Whatever has `to_dict()` in the emoser/1 contract."""
 
     def to_dict(self) -> dict[str, Any]: ...
 
@@ -37,7 +37,9 @@ class Writer(ABC):
     """A format. Writers hold no file: the caller opens the stream, and closes it."""
 
     extension: ClassVar[str]
-    kinds: ClassVar[tuple[Kind, ...]] = ("predict", "embed", "check")
+    kinds: ClassVar[tuple[Kind, ...]] = ("predict", "embed", "check", "diarize")
+    # Whether a document tells of one recording only: several need a folder.
+    one_recording: ClassVar[bool] = False
     # Terminals cannot show it: only to a file or a pipe.
     binary: ClassVar[bool] = False
     # Called before anything is shown, so that a progress bar on the same terminal can step aside.

@@ -34,6 +34,8 @@ def columns(header: Header) -> list[Column]:
             return [Column("file"), Column("emotion"), *scores, Column("length", True), Column("notes")]
         case "embed":
             return [Column("file"), Column("values", True), Column("norm", True), Column("length", True), Column("notes")]
+        case "diarize":  # a failure only: a diarization has a list of its own (timeline.py)
+            return [Column("file"), Column("length", True), Column("notes")]
         case "check":
             numbers = ("rate", "ch", "length", "band", "level", "speech", "SNR")
             return [Column("file"), *(Column(title, True) for title in numbers), Column("findings")]
@@ -62,7 +64,7 @@ def name(file: str | None, channel: int | None = None) -> Text:
 def _predict(header: Header, result: dict[str, Any]) -> list[Text]:
     label, scores = result["label"], result["scores"]
     first = [name(result["file"], result["channel"]), Text(label, HUES.get(label, ""))]
-    last = [_seconds(result["duration"]), _notes(result["warnings"])]
+    last = [seconds(result["duration"]), _notes(result["warnings"])]
     if header.scores:
         return [*first, *(Text(f"{scores[each]:.2f}", "bold" if each == label else "dim") for each in header.labels), *last]
     others = sorted((score, other) for other, score in scores.items() if other != label)
@@ -77,9 +79,13 @@ def _embed(header: Header, result: dict[str, Any]) -> list[Text]:
         name(result["file"], result["channel"]),
         Text(str(len(vector))),
         Text(f"{norm:.2f}"),
-        _seconds(result["duration"]),
+        seconds(result["duration"]),
         _notes(result["warnings"]),
     ]
+
+
+def _diarize(header: Header, result: dict[str, Any]) -> list[Text]:
+    return [name(result["file"], result["channel"]), seconds(result["duration"]), _notes(result["warnings"])]
 
 
 def _check(header: Header, result: dict[str, Any]) -> list[Text]:
@@ -88,7 +94,7 @@ def _check(header: Header, result: dict[str, Any]) -> list[Text]:
         name(result["file"]),
         _number(result["sample_rate"], "{:g}k", 1000),
         Text(str(result["channels"])),
-        _seconds(result["duration"]),
+        seconds(result["duration"]),
         _number(result["bandwidth"], "{:.1f}k", 1000),
         _number(result["level"], "{:.0f} dB"),
         _number(result["speech"], "{:.0f} %", 0.01),
@@ -97,19 +103,24 @@ def _check(header: Header, result: dict[str, Any]) -> list[Text]:
     ]
 
 
-_ROWS: dict[str, Callable[[Header, dict[str, Any]], list[Text]]] = {"predict": _predict, "embed": _embed, "check": _check}
+_ROWS: dict[str, Callable[[Header, dict[str, Any]], list[Text]]] = {
+    "predict": _predict,
+    "embed": _embed,
+    "check": _check,
+    "diarize": _diarize,
+}
 
 
-def _seconds(value: float) -> Text:
+def seconds(value: float) -> Text:
     """
-    >>> _seconds(3.21).plain, _seconds(754.0).plain
+    >>> seconds(3.21).plain, seconds(754.0).plain
     ('3.2 s', '12:34')
     """
     if value < 60:
         return Text(f"{value:.1f} s")
-    minutes, seconds = divmod(round(value), 60)
+    minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
-    return Text(f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}")
+    return Text(f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}")
 
 
 def _number(value: float | None, pattern: str, unit: float = 1.0) -> Text:

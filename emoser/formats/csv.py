@@ -1,4 +1,4 @@
-"""CSV: one row a result, for spreadsheets and data frames."""
+"""CSV and TSV: one row a result (of a diarization: one row a segment), for spreadsheets and data frames."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, BinaryIO
 
 from emoser.formats.base import Header, Record, Writer
 
+SEGMENT = ("start", "end", "label", "confidence")
+
 
 class Csv(Writer):
     """RFC 4180 with a header row, UTF-8, lines ended by a newline only, as line tools and data frames expect.
@@ -17,6 +19,7 @@ class Csv(Writer):
     """
 
     extension = ".csv"
+    delimiter = ","
 
     def open(self, stream: BinaryIO, header: Header) -> None:
         super().open(stream, header)
@@ -24,6 +27,8 @@ class Csv(Writer):
         self._waiting: list[dict[str, Any]] = []
         if header.kind == "predict":
             self._start(["file", "channel", "duration", "label", "confidence", *header.labels, "warnings", "error"])
+        elif header.kind == "diarize":
+            self._start(["file", "channel", *SEGMENT, *header.labels, "speaker", "warnings", "error"])
         elif header.kind == "check":
             from emoser.quality import Quality
 
@@ -31,6 +36,9 @@ class Csv(Writer):
 
     def write(self, record: Record) -> None:
         result = record.to_dict()
+        if "segments" in result:
+            self._put_segments(result)
+            return
         row = _flat(result)
         if self._columns is None:
             # How many columns an embedding has is known with the first one; failures before it wait.
@@ -51,6 +59,14 @@ class Csv(Writer):
             self._put(waiting)
         self._waiting.clear()
 
+    def _put_segments(self, result: dict[str, Any]) -> None:
+        """A row for each segment; the warnings are those of the segment. What broke the recording off has a row of its own, the last."""
+        of_file = {"file": result["file"], "channel": result["channel"]}
+        for segment in result["segments"]:
+            self._put(_flat({**of_file, "warnings": [], **segment}))
+        if "error" in result:
+            self._put(_flat({**of_file, "error": result["error"]}))
+
     def _start(self, columns: list[str]) -> None:
         self._columns = columns
         self._line(columns)
@@ -61,8 +77,15 @@ class Csv(Writer):
 
     def _line(self, cells: list[Any]) -> None:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow(cells)
+        csv.writer(text, delimiter=self.delimiter, lineterminator="\n").writerow(cells)
         self.put(text.getvalue())
+
+
+class Tsv(Csv):
+    """The same separated by tabs."""
+
+    extension = ".tsv"
+    delimiter = "\t"
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:

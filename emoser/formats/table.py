@@ -6,14 +6,14 @@ import io
 import os
 import sys
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from emoser.formats import cells
+from emoser.formats import cells, timeline
 from emoser.formats.base import Header, Record, Writer
 
 PAGE = 200  # rows shown at once; the first page settles the widths
@@ -48,6 +48,9 @@ class Table(Writer):
 
     def write(self, record: Record) -> None:
         result = record.to_dict()
+        if "segments" in result:
+            self._show_timeline(result)
+            return
         self._rows.append(cells.row(self.header, result))
         for finding in result.get("findings", ()):
             group = self._findings.setdefault(finding["code"], _Group(finding["severity"], finding["advice"]))
@@ -76,6 +79,17 @@ class Table(Writer):
         for row in rows:
             table.add_row(_keep_end(row[0], self._widths[0]), *row[1:])
         self._print(table)
+
+    def _show_timeline(self, result: dict[str, Any]) -> None:
+        self._print(Text("  ").join(cells.row(self.header, result)))
+        if "error" in result:
+            self._print(Text(f"broken off: {result['error']['type']}", "red"))
+        width = min(self._console.width, timeline.WIDEST + timeline.PLACE)
+        for line in timeline.strip(result, self.header.labels, width):
+            self._print(line)
+        self._print(timeline.legend(self.header.labels))
+        self._print(timeline.rows(result))
+        self._print(Text(""))
 
     def _measure(self, rows: list[list[Text]]) -> list[int]:
         widths = [max(len(column.title), *(row[index].cell_len for row in rows)) for index, column in enumerate(self._columns)]

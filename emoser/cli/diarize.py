@@ -1,0 +1,151 @@
+"""emoser diarize"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emoser.cli.options import Settings, channel_option, inputs_argument, model_options, output_options
+
+if TYPE_CHECKING:
+    from emoser.cli.extras import Extras
+    from emoser.diarization.subtitles import Cue
+    from emoser.diarization.turns import Turn
+    from emoser.models.diarizing import Diarizing
+    from emoser.results import Diarization, Failure
+
+FORMATS = ("table", "json", "jsonl", "csv", "tsv", "rttm", "textgrid", "srt", "vtt", "audacity", "audformat")
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(
+    short_help="Emotions over time.",
+    epilog="""\b
+Examples:
+  emoser diarize interview.wav
+  emoser diarize interview.wav --html interview.html       (one page: listen and look)
+  emoser diarize recordings/ -f textgrid -o grids/         (a file for each, for Praat)
+  emoser diarize call.wav --channel each -o call.rttm
+  emoser diarize film.wav --subtitles film.srt -o emotions.srt
+  emoser diarize talk.wav --speakers talk.rttm -f csv
+  ffmpeg -v error -i film.mkv -f wav - | emoser diarize - -f json
+
+\b
+Silence, noise and music are `silence`: no emotion. A recording that breaks off
+gives what came before, and exit code 1.
+
+\b
+Exit codes: 0 all done, 1 some input failed or broke off (the rest is written),
+2 usage, 3 checkpoint not available, 4 an extra is missing, 130 interrupted.
+""",
+)
+@inputs_argument
+@model_options
+@channel_option
+@click.option("--min-confidence", type=click.FloatRange(0, 1), metavar="X", help="Below this score, a segment is marked as uncertain.")
+@click.option("--speakers", type=FILE, metavar="RTTM", help="Your own speaker turns: each segment gets its speaker.")
+@click.option("--subtitles", type=FILE, metavar="SRT", help="A transcript (.srt, .vtt): each cue gets its emotion.")
+@click.option("--frames", metavar="FILE", help="Write the posteriors of all frames (.npz, .csv).")
+@click.option("--plot", metavar="FILE", help="Draw waveform, posteriors and segments (.png, .pdf, .svg; extra `plot`).")
+@click.option("--html", metavar="FILE", help="Write a page that plays the recording and shows its emotions.")
+@output_options(*FORMATS)
+def diarize(
+    inputs: tuple[str, ...],
+    min_confidence: float | None,
+    speakers: Path | None,
+    subtitles: Path | None,
+    frames: str | None,
+    plot: str | None,
+    html: str | None,
+    **shared: Any,
+) -> int:
+    """Emotions over time: which emotion from when to when, of recordings of any length.
+
+    INPUT as in `emoser predict --help`. Where FILE ends in a slash or is a folder, a file for each recording is written there; so does -o.
+    """
+    from emoser.cli import job
+    from emoser.cli.extras import Extras
+    from emoser.cli.folder import Folder, is_folder
+    from emoser.cli.inputs import expand
+    from emoser.cli.output import Output
+    from emoser.diarization.subtitles import read_cues
+    from emoser.diarization.turns import read_turns
+    from emoser.errors import UsageError
+    from emoser.formats import Header
+
+    settings = Settings(**shared)
+    extras = Extras(frames, plot, html)
+    turns = read_turns(speakers) if speakers else None
+    cues = read_cues(subtitles) if subtitles else None
+    model = job.open_model(settings)
+    header = Header("diarize", job.model_block(model, model.labels))
+    paths, failures = expand(inputs)
+    output: Output | Folder
+    if settings.output is not None and is_folder(settings.output):
+        output = Folder(settings.output, settings.format, header)
+    else:
+        output = Output(settings.output, settings.format, header)
+        if output.one_recording and len(paths) > 1:
+            raise UsageError(f"{output.format} holds one recording, there are {len(paths)}; give a folder: -o FOLDER/")
+    if subtitles and len(paths) > 1:
+        raise UsageError(f"--subtitles {subtitles} is of one recording, there are {len(paths)}")
+    extras.check(len(paths), by_channel=settings.channel == "each")
+
+    def stream(names: Iterable[str]) -> Generator[Any, None, None]:
+        for name in names:
+            yield from results(model, name, settings, min_confidence, turns, cues, extras)
+
+    return job.work(paths, failures, settings, header, output, stream)
+
+
+def results(
+    model: Diarizing,
+    name: str,
+    settings: Settings,
+    min_confidence: float | None,
+    turns: dict[str, list[Turn]] | None,
+    cues: list[Cue] | None,
+    extras: Extras,
+) -> Iterator[Diarization | Failure]:
+    """Of one input, with what the caller knows besides; the extra files are written on the way."""
+    from emoser.diarization.subtitles import with_cues
+    from emoser.diarization.turns import turns_of, with_speakers
+    from emoser.results import Diarization
+
+    chosen = model.checkpoint.diarization
+    chosen = chosen if min_confidence is None else replace(chosen, min_confidence=min_confidence)
+    with _on_disk(name) as path:
+        for result in model.diarize_each([path], channel=settings.channel, settings=chosen):
+            result = replace(result, file=name)
+            if path != name and result.error is not None:
+                result.error.args = (str(result.error).replace(path, "standard input"),)
+            if isinstance(result, Diarization):
+                if turns is not None:
+                    result = with_speakers(result, turns_of(turns, name, result.channel), chosen)
+                if cues is not None:
+                    result = with_cues(result, cues)
+                extras.write(result, path)
+            yield result
+
+
+@contextlib.contextmanager
+def _on_disk(name: str) -> Iterator[str]:
+    """The path of an input. Standard input may be longer than memory: it waits in a temporary file."""
+    from emoser.cli.inputs import STDIN
+
+    if name != STDIN:
+        yield name
+        return
+    with tempfile.TemporaryDirectory(prefix="emoser-") as folder:
+        path = Path(folder, "stdin")
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield str(path)

@@ -1,0 +1,66 @@
+"""Files that `diarize` writes beside its results: frames, a plot, a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emoser.cli.folder import Names, is_folder
+from emoser.cli.output import OutputError
+from emoser.errors import MissingExtra, UsageError
+
+if TYPE_CHECKING:
+    from emoser.results import Diarization
+
+SUFFIXES = {"frames": (".npz", ".csv"), "plot": (".png", ".pdf", ".svg"), "html": (".html", ".htm")}
+
+
+class Extras:
+    """Each is a file, or a folder with one for each recording, in the first suffix that its option knows."""
+
+    def __init__(self, frames: str | None, plot: str | None, html: str | None) -> None:
+        given = {"frames": frames, "plot": plot, "html": html}
+        self._wanted = {option: value for option, value in given.items() if value is not None}
+        self._names = {option: Names(value) for option, value in self._wanted.items() if is_folder(value)}
+        for option, value in self._wanted.items():
+            if option not in self._names and not value.lower().endswith(SUFFIXES[option]):
+                raise UsageError(f"--{option} {value}: give a file that ends in {', '.join(SUFFIXES[option])}, or a folder: {value}/")
+        if plot is not None:
+            try:
+                import matplotlib  # noqa: F401
+            except ImportError:
+                raise MissingExtra("--plot", "plot") from None
+
+    def check(self, inputs: int, *, by_channel: bool) -> None:
+        """Raises UsageError where a single file is asked for and there is more than one result."""
+        for option, value in self._wanted.items():
+            if option in self._names:
+                self._names[option].make()
+            elif inputs > 1 or by_channel:
+                many = f"there are {inputs} inputs" if inputs > 1 else "with --channel each there is one for each channel"
+                raise UsageError(f"--{option} {value} holds one recording, {many}; give a folder: --{option} {value}/")
+
+    def write(self, result: Diarization, audio: str) -> None:
+        """`audio` is the path at which the recording can be read once more. Raises OutputError."""
+        for option, value in self._wanted.items():
+            channel = "" if result.channel is None or option not in self._names else f".{result.channel}"
+            path = self._names[option].path(result.file, channel + SUFFIXES[option][0]) if option in self._names else Path(value)
+            try:
+                _write(option, path, result, audio)
+            except OSError as error:
+                raise OutputError(f"could not write {path}: {error.strerror or error}") from error
+
+
+def _write(option: str, path: Path, result: Diarization, audio: str) -> None:
+    if option == "frames":
+        from emoser.formats.frames import write_frames
+
+        write_frames(path, result)
+    elif option == "plot":
+        from emoser.formats.plot import write_plot
+
+        write_plot(path, result, audio)
+    else:
+        from emoser.formats.html import write_page
+
+        write_page(path, result, audio)

@@ -1,0 +1,82 @@
+"""Results in a folder, a file for each recording."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from emoser.cli.output import Output, OutputError
+from emoser.formats import Header, Record, writer
+
+
+def is_folder(path: str | None) -> bool:
+    """Whether what stands after an option names a folder: one that is there, or a name that ends in a slash.
+
+    >>> is_folder("out/"), is_folder("out.srt"), is_folder(None)
+    (True, False, False)
+    """
+    return path is not None and (path.endswith(("/", os.sep)) or Path(path).is_dir())
+
+
+class Names:
+    """recording -> a path in the folder, named like it; a number is added where two are of the same name."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+        self._given: dict[tuple[str, str], Path] = {}
+
+    def path(self, file: str | None, extension: str) -> Path:
+        stem = "stdin" if file in (None, "-") else Path(str(file)).stem
+        key = (str(file), extension)
+        if key not in self._given:
+            taken, number, found = set(self._given.values()), 1, self._folder / (stem + extension)
+            while found in taken:
+                number += 1
+                found = self._folder / f"{stem}-{number}{extension}"
+            self._given[key] = found
+        return self._given[key]
+
+    def make(self) -> None:
+        """Raises OutputError."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"could not make the folder {self._folder}: {error.strerror}") from error
+
+
+class Folder:
+    """Does for a folder what `Output` does for a file; each file of it replaces the old one when its recording is done."""
+
+    def __init__(self, path: str, format: str | None, header: Header) -> None:
+        self.path = path
+        self.format = format or "json"
+        self.done: Counter[str] = Counter()
+        self._header, self._names = header, Names(path)
+        self._extension = writer(self.format).extension
+        self._open: Output | None = None
+        self._file: str | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._names.make()
+        return self
+
+    def step_aside_with(self, step_aside: Callable[[], None]) -> None:
+        """Nothing is shown on a terminal."""
+
+    def write(self, record: Record) -> None:
+        file: Any = getattr(record, "file", None)
+        if self._open is None or file != self._file:
+            self._stack.close()
+            path = self._names.path(file, self._extension)
+            path.unlink(missing_ok=True) if self.format == "jsonl" else None  # which would go on from what is there
+            self._file, self._open = file, self._stack.enter_context(Output(str(path), self.format, self._header))
+        self._open.write(record)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.__exit__(kind, error, trace)

@@ -1,0 +1,71 @@
+"""A page that plays a recording and shows its emotions: one file, nothing fetched from anywhere (page.html is its template)."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from html import escape
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from emoser.audio import SAMPLE_RATE
+from emoser.formats.colours import COLOURS, OTHER, letters
+from emoser.formats.envelope import envelope, thinned
+from emoser.formats.json import dumps
+from emoser.results import SILENCE, Diarization
+
+TEMPLATE = Path(__file__).with_name("page.html")
+ENVELOPE_RATE = 100  # columns a second
+MOST_COLUMNS = 60_000  # of the envelope; a longer recording gets wider ones
+MOST_FRAMES = 100_000
+COMPRESSION = 0.8  # of the MP3, from 0 to 1: about 40 kbit/s, 18 MB an hour
+CHUNK = 3 << 16  # bytes; a multiple of three, so that pieces of base64 can stand one after the other
+
+
+def write_page(path: Path, result: Diarization, audio: str) -> None:
+    """The page of `result`, with the recording at the path `audio` inside. Memory does not grow with the recording, but for its frames."""
+    head, _, tail = TEMPLATE.read_text(encoding="utf-8").replace("{{title}}", escape(_name(result))).partition("{{audio}}")
+    columns = int(min(MOST_COLUMNS, max(1, np.ceil(result.duration * ENVELOPE_RATE))))
+    with tempfile.TemporaryFile() as encoded:
+        with soundfile.SoundFile(
+            encoded, "w", SAMPLE_RATE, 1, "MPEG_LAYER_III", format="MP3", compression_level=COMPRESSION, bitrate_mode="CONSTANT"
+        ) as mp3:
+            waves = envelope(result, audio, columns, sink=lambda samples: mp3.write(np.clip(samples, -1, 1)))
+        data = dumps(_data(result, waves)).replace("<", "\\u003c")  # which could end the script element
+        with path.open("wb") as page:
+            page.write(head.replace("{{data}}", data).encode())
+            _base64(encoded, page)
+            page.write(tail.encode())
+
+
+def _data(result: Diarization, waves: NDArray[np.float32]) -> dict[str, Any]:
+    labels = [*result.frames.labels, SILENCE]
+    scores = thinned(np.column_stack([result.frames.scores, result.frames.speech]), MOST_FRAMES)
+    return {
+        **result.to_dict(),
+        "name": _name(result),
+        "labels": list(result.frames.labels),
+        "colours": {label: COLOURS.get(label, OTHER) for label in labels},
+        "letters": letters(result.frames.labels),
+        "waves": _bytes(np.clip(np.round(waves * 127), -127, 127).astype(np.int8)),
+        "frames": _bytes(np.round(scores.T * 255).astype(np.uint8)),
+    }
+
+
+def _name(result: Diarization) -> str:
+    name = (result.file or "recording").encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return name if result.channel is None else f"{name} [{result.channel}]"
+
+
+def _bytes(array: NDArray[Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def _base64(source: BinaryIO, target: BinaryIO) -> None:
+    source.seek(0)
+    while data := source.read(CHUNK):
+        target.write(base64.b64encode(data))
