@@ -22,9 +22,14 @@ def main(argv: list[str] | None = None) -> int:
         from training.corpora import main as corpora
 
         return corpora(arguments[1:])
+    if arguments[:1] == ["mix"]:
+        from training.mixing import main as mix
+
+        return mix(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("corpora", help="which corpora are found where, with counts and licences")
+    commands.add_parser("mix", help="concatenate clips into recordings whose emotion changes, with exact references")
     for name, text in (
         ("features", "compute and cache the states of the frozen blocks"),
         ("fit", "train a recipe, or go on where a killed run stopped"),
