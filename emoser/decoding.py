@@ -114,14 +114,16 @@ class SoundfileReader:
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         promised, read, step = self._file.frames, 0, BLOCK
+        first: soundfile.LibsndfileError | None = None
         while True:
             try:
                 block: NDArray[np.float32] = self._file.read(step, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
+                first = first or error
                 if step > LAST_STEPS and self._seek(read):
                     step = LAST_STEPS
                     continue
-                raise self._error or _broken_off(self._name, self._codec, read / self.rate, error) from error
+                raise self._error or _broken_off(self._name, self._codec, read / self.rate, first) from error
             if len(block) == 0:
                 break
             read += len(block)

@@ -86,7 +86,7 @@ def work(
                 for result in _chain(failures, results):
                     if (error := getattr(result, "error", None)) is not None:
                         bar.step_aside()
-                        note(settings, f"{error}{'' if isinstance(result, Failure) else ' What came before is kept.'}")
+                        note(settings, str(error) if isinstance(result, Failure) else f"{error}; what came before is kept")
                     output.write(result)
                     # Counted when written: Ctrl-C between the two leaves one more in the output than is said, never one less.
                     if tally.add(result):

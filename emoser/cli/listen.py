@@ -68,6 +68,7 @@ def listen(
         job.note(settings, f"the emotion of a moment is settled after {stream.latency:.1f} s")
     output = Output(settings.output, settings.format, Header("diarize", job.model_block(model, model.labels)))
     name, code = capture.name, 0
+    broken: Broken | None = None
     with output, Display(stream, model.labels, wanted=not settings.quiet and sys.stderr.isatty()) as display:
         write_live = output.write if output.format == "jsonl" else None
         try:
@@ -77,12 +78,12 @@ def listen(
                         write_live(_Live(name, segment))
         except KeyboardInterrupt:
             code = 0 if capture.endless else INTERRUPTED
-        except Broken as broken:
-            code = fail(f"{broken}. What came before is kept", 1)
+        except Broken as error:
+            broken, code = error, fail(f"{error}; what came before is kept", 1)
         display.close()
         rest = stream.finish()
         if write_live is None:
-            output.write(replace(stream.result(), file=name))
+            output.write(replace(stream.result(), file=name, error=broken))
         else:
             for segment in rest:
                 write_live(_Live(name, segment))

@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 from emoser.formats.colours import COLOURS, OTHER
 from emoser.formats.timed import OneRecording, Result, caption, clock, spoken
+from emoser.results import SILENCE
 
 
 class Cue(NamedTuple):
-    """Seconds; `text` is None where there is no transcript."""
+    """Seconds; what is shown, and the label whose colour it has."""
 
     start: float
     end: float
-    caption: str
+    text: str
     label: str
-    text: str | None
 
 
 def cues(results: list[Result]) -> list[Cue]:
@@ -25,13 +25,14 @@ def cues(results: list[Result]) -> list[Cue]:
 
 
 def _of(result: Result) -> Iterator[Cue]:
-    channel = "" if result["channel"] is None else f"[{result['channel']}] "
+    channel = "" if result["channel"] is None else f"{result['channel']}: "
     if result["transcript"] is None:
         for segment in spoken(result):
-            yield Cue(segment["start"], segment["end"], channel + caption(segment), segment["label"], None)
+            yield Cue(segment["start"], segment["end"], f"{channel}[{caption(segment)}]", segment["label"])
     else:
         for word in result["transcript"]["words"]:
-            yield Cue(word["start"], word["end"], channel + word["label"], word["label"], word["word"])
+            emotion = "" if word["label"] == SILENCE else f"[{word['label']}] "
+            yield Cue(word["start"], word["end"], channel + emotion + word["word"], word["label"])
 
 
 class Srt(OneRecording):
@@ -41,7 +42,7 @@ class Srt(OneRecording):
 
     def document(self, results: list[Result]) -> str:
         return "\n".join(
-            f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n[{cue.caption}]{'' if cue.text is None else ' ' + cue.text}\n"
+            f"{number}\n{clock(cue.start, ',')} --> {clock(cue.end, ',')}\n{cue.text}\n"
             for number, cue in enumerate(cues(results), start=1)
         )
 
@@ -57,7 +58,6 @@ class Vtt(OneRecording):
         styles = "".join(f"::cue(.{label}) {{ color: {COLOURS.get(label, OTHER)}; }}\n" for label in labels)
         parts = ["WEBVTT\n", f"STYLE\n{styles}" if styles else ""]
         for cue in found:
-            said = f"[{cue.caption}]{'' if cue.text is None else ' ' + cue.text}"
-            text = f"<c.{cue.label}>{escape(said, quote=False)}</c>"
+            text = f"<c.{cue.label}>{escape(cue.text, quote=False)}</c>"
             parts.append(f"{clock(cue.start, '.')} --> {clock(cue.end, '.')}\n{text}\n")
         return "\n".join(part for part in parts if part)
