@@ -134,9 +134,18 @@ def read_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: st
     values.setdefault("name", path.stem)
     if name:
         values["name"] = name
-    recipe: Recipe = _build(Recipe, values, path.name)
+    recipe: Recipe = _build(_kind(values), values, path.name)
     _check(recipe)
     return recipe
+
+
+def _kind(values: dict[str, Any]) -> type[Recipe]:
+    """What a recipe's task adds to its sections."""
+    if values.get("task") == "transducer":
+        from training.systems.transducer.recipe import TransducerRecipe
+
+        return TransducerRecipe
+    return Recipe
 
 
 def _check(recipe: Recipe) -> None:

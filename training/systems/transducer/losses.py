@@ -7,13 +7,13 @@ clips that they concern, and 0 (with a gradient of 0) where no clip of a batch d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from training.encoders.compact import frame_mask
+from training.recipe import RecipeError
 from training.systems.transducer.layers import UtteranceHead
 
 NONE = -1
@@ -33,9 +33,9 @@ class Pooling:
     temperature: 0 takes the one largest node; more takes a mean over all, weighted by their probabilities to the power of its inverse.
     """
 
-    pooling: Literal["one", "full-t", "full-u"] = "one"
-    negative: Literal["most-neutral", "least-neutral", "none"] = "most-neutral"
-    neutral_clips: Literal["max", "mean"] = "max"
+    pooling: str = "one"
+    negative: str = "most-neutral"
+    neutral_clips: str = "max"
     padding: bool = False
     temperature: float = 0.0
 
@@ -46,9 +46,9 @@ class Pooling:
             "neutral_clips": ("max", "mean"),
         }.items():
             if getattr(self, field) not in allowed:
-                raise ValueError(f"{field} is {getattr(self, field)!r}; allowed: {', '.join(allowed)}")
+                raise RecipeError(f"{field} is {getattr(self, field)!r}; allowed: {', '.join(allowed)}")
         if self.temperature and self.pooling != "one":
-            raise ValueError("a pooling temperature goes with the pooling one, not with " + self.pooling)
+            raise RecipeError("a pooling temperature goes with the pooling one, not with " + self.pooling)
 
 
 AS_PUBLISHED = Pooling(negative="least-neutral", padding=True)

@@ -1,0 +1,87 @@
+"""An emotion transducer on the compact encoder: from cached states for training, from the waveform for export."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, CompactEncoder, frame_mask
+from training.model import halve
+from training.systems.specaugment import SpecAugment
+from training.systems.transducer.networks import ENT, FENT, FrameWise, Sizes, Transducer
+from training.systems.transducer.recipe import TransducerRecipe
+
+NETWORKS = {"ent": ENT, "fent": FENT, "framewise": FrameWise}
+
+
+class Standardise(nn.Module):
+    """Each channel of each layer less its mean, by its deviation, over the training frames: layers of a transformer differ in scale, and a
+    few channels carry most of their energy. Set once, from data, and not trained."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, layers: int, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(layers, width))
+        self.register_buffer("deviation", torch.ones(layers, width))
+
+    def forward(self, states: list[Tensor]) -> list[Tensor]:
+        return [(state - self.mean[index]) / self.deviation[index] for index, state in enumerate(states)]
+
+    @torch.no_grad()
+    def fit(self, batches: list[tuple[list[Tensor], Tensor]]) -> None:
+        """`batches`: pairs of layers (batch, frames, width) and their lengths in frames."""
+        for index in range(len(self.mean)):
+            frames = torch.cat([states[index][frame_mask(lengths, states[index].shape[1])] for states, lengths in batches])
+            self.mean[index] = frames.mean(0)
+            self.deviation[index] = frames.std(0).clamp(min=1e-4)
+
+
+class TransducerModel(nn.Module):
+    """`layers_of` brings cached states to what the network takes; `network` is an ENT, a FENT or the frame-wise baseline."""
+
+    def __init__(self, recipe: TransducerRecipe, vocabulary: int) -> None:
+        super().__init__()
+        options = recipe.transducer
+        first = recipe.model.frozen_blocks if recipe.model.first_layer is None else recipe.model.first_layer
+        self.frozen_blocks, self.first_layer, self.pool = recipe.model.frozen_blocks, first, recipe.model.pool
+        self.encoder = CompactEncoder(recipe.model.blocks)
+        layers = recipe.model.blocks - first + 1
+        self.standardise = Standardise(layers, self.encoder.width)
+        self.specaugment = SpecAugment(layers * self.encoder.width, **recipe.model.specaugment) if options.specaugment else None
+        sizes = Sizes(
+            vocabulary=vocabulary,
+            layers=layers,
+            width=self.encoder.width,
+            hidden=options.hidden,
+            predictor=options.predictor,
+            inner=options.inner,
+            classes=len(recipe.data.labels),
+            pre_projection=options.pre_projection,
+            dropout=options.dropout,
+            language_model=options.weights.language > 0,
+        )
+        self.network: Transducer | FrameWise = NETWORKS[options.system](sizes)
+        self.frame_samples = FRAME_HOP * recipe.model.pool
+        self.frame_hop = self.frame_samples / SAMPLE_RATE  # s
+
+    def layers_of(self, hidden: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Cached states (batch, frames, cached layers * 384) -> (layers, batch, pooled frames, 384) and their lengths (batch,)."""
+        states = self.standardise(self.encoder.upper(hidden, frames, self.frozen_blocks))
+        x, lengths = halve(torch.cat(states, dim=2), frames, self.pool)
+        if self.specaugment is not None:
+            x = self.specaugment(x, lengths)
+        return torch.stack(x.split(self.encoder.width, dim=2)), lengths
+
+    def listen(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Waveform (batch, samples) -> the same, and the pooled frame of the clip's time axis at which the first one stands (batch,)."""
+        hidden, frames, starts = self.encoder.lower(waveform, lengths, self.frozen_blocks, self.first_layer)
+        layers, frames = self.layers_of(hidden, frames)
+        return layers, frames, torch.div(starts, self.pool, rounding_mode="floor")
+
+    def parameters_by_depth(self) -> list[list[nn.Parameter]]:
+        """What is trained: the network first, then the encoder's blocks from the highest down to the last that is not frozen."""
+        own = [self.network] + ([] if self.specaugment is None else [self.specaugment])
+        groups = [[parameter for module in own for parameter in module.parameters()]]
+        return groups + [list(block.parameters()) for block in reversed(self.encoder.blocks[self.frozen_blocks :])]
