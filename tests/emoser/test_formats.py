@@ -17,7 +17,7 @@ from emoser.errors import AudioDecodeError
 from emoser.formats import SCHEMA_FILE, SUFFIXES, WRITERS, Header, Writer, for_suffix, writer
 from emoser.formats.json import dumps
 from emoser.quality import Finding, Quality
-from emoser.results import Embedding, Failure, Prediction
+from emoser.results import Diarization, Embedding, Failure, Frames, Prediction, Segment, Transcript, Word
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
 VALID = jsonschema.Draft202012Validator(SCHEMA)
@@ -41,10 +41,28 @@ QUALITIES = [
     Quality(ODD, 2, 2.0, 8000, 3400.0, -20.0, -3.0, findings=(Finding("low_rate", "warning", "8 kHz", "record at 16 kHz"),)),
     Failure(AudioDecodeError("b.wav is empty"), "b.wav"),
 ]
+SILENT = Segment(0.0, 0.5, "silence", 0.9, {"happy": 0.5, "sad": 0.5})
+FRAMES = Frames(0.5, ("happy", "sad"), np.array([[0.5, 0.5], [0.75, 0.25], [0.25, 0.75], [0.25, 0.75]], np.float32), np.ones(4, np.float32))
+WORDS = Transcript("so <b> glad", (Word("so <b>", 0.5, 0.75, "happy"), Word("glad", 0.8, 1.0, "happy"), Word("hm", 1.9, 2.5, "silence")))
+DIARIZATIONS = [
+    Diarization(
+        (
+            SILENT,
+            Segment(0.5, 1.0, "happy", 0.75, {"happy": 0.75, "sad": 0.25}, "Anna"),
+            Segment(1.0, 1.9996, "sad", 0.75, {"happy": 0.25, "sad": 0.75}, None, ("low_confidence",)),
+        ),
+        FRAMES,
+        1.9996,
+        file="my calls/a b.wav",
+    ),
+    Failure(AudioDecodeError("b.wav is empty"), "b.wav"),
+    Diarization((SILENT,), FRAMES, 0.5, WORDS, ODD, 1, ("no_speech",), AudioDecodeError("it broke off")),
+]
 KINDS: dict[str, tuple[Header, list[Any]]] = {
     "predict": (Header("predict", MODEL), PREDICTIONS),
     "embed": (Header("embed", MODEL), EMBEDDINGS),
     "check": (Header("check"), QUALITIES),
+    "diarize": (Header("diarize", MODEL), DIARIZATIONS),
 }
 
 
@@ -64,11 +82,12 @@ def test_the_schema_is_a_schema() -> None:
 
 
 def test_every_writer_says_what_it_is_for() -> None:
+    by_option = {"audacity", "audformat"}  # their files are called as those of table and csv are
     for name in WRITERS:
         made = writer(name)
         assert made.__doc__
-        assert for_suffix("out" + made.extension) == name
-    assert set(SUFFIXES.values()) == set(WRITERS)
+        assert for_suffix("out" + made.extension) == name or name in by_option
+    assert set(SUFFIXES.values()) == set(WRITERS) - by_option
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,6 +138,7 @@ def test_a_result_has_left_when_write_returns() -> None:
         {"schema": "emoser/1", "model": MODEL, "results": [PREDICTIONS[0].to_dict() | {"warnings": ["strange"]}]},
         {"schema": "emoser/1", "model": MODEL, "results": [{"file": "a.wav"}]},
         {"schema": "emoser/1", "model": MODEL, "results": [], "extra": 1},
+        {"schema": "emoser/1", "model": MODEL, "results": [DIARIZATIONS[0].to_dict() | {"segments": [{"start": 0.0, "end": 1.0}]}]},
         {"schema": "emoser/1", **PREDICTIONS[0].to_dict()},
         {"schema": "emoser/1", "doctor": {"ok": True}},
     ],
@@ -204,7 +224,7 @@ def test_npz_drops_a_vector_whose_row_was_interrupted() -> None:
         assert np.array_equal(arrays["embedding"], VECTOR[None])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["predict", "embed", "check"])  # a diarization has lines of its own
 def test_a_table_shows_every_result_on_one_line(kind: str) -> None:
     lines = write("table", kind).decode("utf-8").splitlines()
     assert lines[0].startswith("file")
