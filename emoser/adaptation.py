@@ -1,20 +1,23 @@
 """Adaptation to a user's own recordings: unlabelled clips -> how a checkpoint's pooled vectors are to be moved and scaled.
 
 A clip's pooled vector (what the read-outs see) is, roughly, what its emotion adds to what its speaker, microphone and room sound like. The
-second part is estimated here and taken away: the mean of what is left of each clip's vector once the part of its emotion is subtracted, as
-far as the checkpoint itself can tell the emotion (`probabilities`). The same is done for the spread. Plain statistics of the clips would
-take the emotion away with the voice wherever a folder holds one emotion more than others.
+second part is estimated here and taken away: how far the mean of the clips lies from where it would lie in training. That place depends on
+which emotions the clips have. Where the checkpoint finds them in even numbers, it is the middle of all; the more one-sided they are, the
+more it is the mean of those that the checkpoint finds, for else the emotion would be taken away with the voice. The spread follows in the
+same way. All is shrunk towards what training saw, by n / (n + STRENGTH), so that a few clips move little.
 
-Both are shrunk towards what training saw, by n / (n + STRENGTH), so that a few clips move little. docs/experiments.md has what it brings.
+What it brings, and when it hurts, is measured by benchmarks/accuracy/adaptation.py.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +27,9 @@ from emoser.errors import CheckpointError, UsageError
 STRENGTH = 20.0  # clips: with so many, half of the way is gone
 NARROWEST, WIDEST = 0.5, 2.0  # of the scale: a channel that hardly moves in a user's clips must not be blown up
 FEW_CLIPS = 10  # with less, hardly anything is adapted
-ONE_SIDED = 0.5  # of the evenness of the predicted labels (1: all equally often, 0: one alone): below it adaptation may do harm
+# Evenness of the labels predicted for the clips (entropy; 1: all equally often, 0: one alone). From EVEN on the middle of all labels is
+# expected, below UNEVEN only what was predicted; there adaptation brings little and may do harm.
+EVEN, UNEVEN = 1.0, 0.85
 
 Floats = NDArray[np.float64]
 
@@ -70,7 +75,7 @@ class Reference:
         try:
             with np.load(io.BytesIO(base64.b64decode(text, validate=True)), allow_pickle=False) as arrays:
                 return cls(arrays["means"].astype(np.float64), arrays["deviation"].astype(np.float64))
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, OSError, BadZipFile) as error:
             raise CheckpointError(f"the adaptation reference inside the file is damaged: {error}") from error
 
 
@@ -90,9 +95,13 @@ class Adaptation:
         found = []
         if self.clips < FEW_CLIPS:
             found.append(f"{self.clips} clips are few: hardly anything is adapted; give thirty or more")
-        if self.evenness < ONE_SIDED:
-            found.append("by what the checkpoint says nearly all clips are of one emotion: adaptation may do harm; give several")
+        if self.evenness < UNEVEN:
+            found.append("by what the checkpoint says the clips are of few emotions: adaptation brings less and may do harm; give several")
         return tuple(found)
+
+    def digest(self, of: str) -> str:
+        """What stands for the sha256 of the checkpoint file `of` once it is adapted."""
+        return hashlib.sha256(bytes.fromhex(of) + self.scale.tobytes() + self.shift.tobytes()).hexdigest()
 
     def save(self, path: Path) -> None:
         np.savez(path, scale=self.scale, shift=self.shift, clips=np.int64(self.clips), evenness=np.float64(self.evenness))
@@ -102,7 +111,7 @@ class Adaptation:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 found: Mapping[str, NDArray[np.generic]] = {name: arrays[name] for name in ("scale", "shift", "clips", "evenness")}
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, OSError, BadZipFile) as error:
             raise CheckpointError(f"{path} is no adaptation: {error}") from error
         scale, shift = found["scale"].astype(np.float32), found["shift"].astype(np.float32)
         if scale.ndim != 1 or scale.shape != shift.shape:
@@ -125,15 +134,16 @@ def adapt(
         raise UsageError("there is no clip to adapt to")
     if rows.shape[1] != reference.means.shape[1] or shares.shape != (len(rows), len(reference.means)):
         raise UsageError(f"vectors {rows.shape} and probabilities {shares.shape} do not fit a reference of {reference.means.shape}")
-    count = len(rows)
+    count, centre = len(rows), reference.means.mean(axis=0)
+    mean = shares.mean(axis=0)
+    evenness = min(1.0, max(0.0, float(-(mean * np.log(mean + 1e-12)).sum() / np.log(len(mean)))))
+    # Labels in even numbers lie around `centre`, whatever the checkpoint says of each clip; of others it has to be believed.
+    trust = min(1.0, max(0.0, (EVEN - evenness) / (EVEN - UNEVEN)))
+    expected = trust * (mean @ reference.means) + (1 - trust) * centre
+    offset = (rows.mean(axis=0) - expected) * count / (count + strength)
     left = rows - shares @ reference.means
-    offset = left.sum(axis=0) / (count + strength)
     spread = np.square(left - left.mean(axis=0)).sum(axis=0)
     deviation = np.sqrt((spread + strength * np.square(reference.deviation)) / (count + strength))
     scale = np.clip(reference.deviation / np.maximum(deviation, 1e-8), NARROWEST, WIDEST)
-    centre = reference.means.mean(axis=0)
-    # What lies `offset` too high comes down; the spread is set around the middle of the labels.
-    shift = centre - scale * (centre + offset)
-    mean = shares.mean(axis=0)
-    evenness = float(-(mean * np.log(mean + 1e-12)).sum() / np.log(len(mean)))
-    return Adaptation(scale.astype(np.float32), shift.astype(np.float32), count, min(1.0, max(0.0, evenness)))
+    shift = centre - scale * (centre + offset)  # what lies `offset` too high comes down; the spread is set around the middle
+    return Adaptation(scale.astype(np.float32), shift.astype(np.float32), count, evenness)

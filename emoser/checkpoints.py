@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import yaml
 
 from emoser import hub
 from emoser.diarization.settings import DEFAULTS, DiarizationSettings
 from emoser.digests import sha256
-from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint
+from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint, UsageError
 from emoser.records import RecordError, read_record
+
+if TYPE_CHECKING:
+    from emoser.adaptation import Adaptation
 
 Format = Literal["onnx", "torchscript"]
 Precision = Literal["fp16", "int8", "fp32"]
 
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads the registry ten times as fast, where PyYAML has it
+ADAPTATION_FILE = "adaptation.npz"
 FOLDER_FILE = "checkpoint.yaml"  # what makes a folder, or a hub repository, a checkpoint
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
 REPOSITORY = "a clone of the project's repository (checkpoints/torchscript/)"
@@ -38,10 +45,13 @@ class System:
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a checkpoint: `path` is relative to the file that holds the entry, `size` in bytes."""
+    """One file of a checkpoint: `path` is relative to the file that holds the entry, `size` in bytes.
 
-    role: Literal["model"]
-    format: Format
+    The role adaptation is what an adapted checkpoint has beside the file of the one that it was made from.
+    """
+
+    role: Literal["model", "adaptation"]
+    format: Literal["onnx", "torchscript", "npz"]
     precision: Precision
     path: str
     size: int
@@ -162,6 +172,7 @@ class Resolved:
     sha256: str
     checkpoint: Checkpoint | None = None
     part: Part | None = None
+    adaptation: Path | None = None  # verified too
 
 
 def registry_file() -> Path:
@@ -230,6 +241,42 @@ def describe(metadata: dict[str, Any], where: str) -> Description:
         raise CheckpointError(f"{error}. The file was not made by emoser, or by a version that this one does not understand") from None
 
 
+def save_adapted(
+    found: Resolved, name: str, adaptation: Adaptation, golden: tuple[float, ...], folder: str | os.PathLike[str]
+) -> None:
+    """Writes a checkpoint folder: the file of `found`, the adaptation, and an entry that says what they are.
+
+    An earlier checkpoint in the folder is replaced; a folder with anything else is left alone, with a UsageError.
+    """
+    entry, target = found.checkpoint, Path(folder)
+    if entry is None or found.part is None:
+        raise CheckpointError(f"{found.path} is a single file, and an adapted folder needs an entry: adapt a name or a folder")
+    if target.exists() and not (target.is_dir() and ((target / FOLDER_FILE).is_file() or not any(target.iterdir()))):
+        raise UsageError(f"{target} exists and is no checkpoint folder; give another one")
+    model, moved = target / found.path.name, target / ADAPTATION_FILE
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if not (model.exists() and model.samefile(found.path)):
+            shutil.copyfile(found.path, model)
+        adaptation.save(moved)
+        size, digest = moved.stat().st_size, hashlib.sha256(moved.read_bytes()).hexdigest()
+        part = {"role": "adaptation", "format": "npz", "precision": "fp32", "path": moved.name, "size": size, "sha256": digest}
+        clips = f"{adaptation.clips} clip{'s' * (adaptation.clips != 1)}"
+        content = asdict(entry) | {
+            "name": name,
+            "summary": entry.summary if found.adaptation else f"{entry.summary.rstrip('.')}; adapted to {clips} of a user's own.",
+            "parts": [asdict(found.part) | {"path": model.name}, part],
+            "metrics": [],  # what was measured, was measured without
+            "hub": None,
+            "golden": {"input": "tone", "logits": golden},
+        }
+        del content["folder"]
+        plain = json.loads(json.dumps(content))  # tuples as lists, which YAML reads back
+        (target / FOLDER_FILE).write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"could not write {target}: {error.strerror}") from error
+
+
 def _registry_file(entry: Checkpoint, form: Format, grain: Precision | None, offline: bool) -> Resolved:
     part = entry.part(form, grain)
     path = entry.folder / part.path
@@ -239,9 +286,12 @@ def _registry_file(entry: Checkpoint, form: Format, grain: Precision | None, off
 def _in_folder(folder: Path, form: Format, grain: Precision | None) -> Resolved:
     entry = _entry(_read_yaml(folder / FOLDER_FILE), folder / FOLDER_FILE)
     part = entry.part(form, grain)
-    if not (folder / part.path).is_file():
-        raise CheckpointError(f"{folder / FOLDER_FILE} names {part.path}, which is not there; copy it beside that file")
-    return _verified(entry, part, folder / part.path)
+    needed = [part, *(other for other in entry.parts if other.role == "adaptation")]
+    for each in needed:
+        if not (folder / each.path).is_file():
+            raise CheckpointError(f"{folder / FOLDER_FILE} names {each.path}, which is not there; copy it beside that file")
+    found, *adaptations = [_verified(entry, each, folder / each.path) for each in needed]
+    return replace(found, adaptation=adaptations[0].path) if adaptations else found
 
 
 def _at_hub(address: hub.Address, form: Format, grain: Precision | None, offline: bool) -> Resolved:
@@ -280,7 +330,7 @@ def _verified(entry: Checkpoint, part: Part, path: Path) -> Resolved:
             f"{path} is damaged or not the file of {entry.name!r}: sha256 {digest}, {path.stat().st_size} bytes; "
             f"expected {part.sha256}, {part.size} bytes. Delete it and get it again (download, clone or install anew)"
         )
-    return Resolved(path=path, format=part.format, sha256=digest, checkpoint=entry, part=part)
+    return Resolved(path=path, format=cast(Format, part.format), sha256=digest, checkpoint=entry, part=part)
 
 
 def _registered() -> list[Checkpoint]:

@@ -39,6 +39,7 @@ def load(
 
     Raises CheckpointError and its kinds (exit code 3 of the command line), DeviceError, MissingExtra, RuntimeClash, UsageError.
     """
+    from emoser.adaptation import Adaptation
     from emoser.models.utterance import UtteranceModel
     from emoser.runtimes import open_runtime
 
@@ -53,7 +54,10 @@ def load(
     precision = found.part.precision if found.part else None
     speech = _speech_activity(checkpoint.sample_rate)
     activity = speech.holds_speech if speech else None
-    return UtteranceModel(checkpoint, opened, sha256=found.sha256, precision=precision, activity=activity, speech=speech)
+    model = UtteranceModel(
+        checkpoint, opened, sha256=found.sha256, precision=precision, activity=activity, speech=speech, source=found
+    )
+    return model if found.adaptation is None else model.adapted(Adaptation.read(found.adaptation))
 
 
 def _speech_activity(sample_rate: int) -> SpeechActivity | None:

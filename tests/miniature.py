@@ -12,10 +12,13 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
+
+if TYPE_CHECKING:
+    from emoser.adaptation import Reference
 
 RATE = 16_000  # Hz
 FRAME = 320  # samples
@@ -63,7 +66,8 @@ def tone() -> np.ndarray:
     return (x + 0.1 * np.sin(2 * np.pi * 1234 * t) + 0.05 * np.sin(2 * np.pi * (500 * t + 400 * t**2))).astype(np.float32)
 
 
-def write_onnx(path: Path, metadata: dict[str, Any] | None = INSIDE) -> Path:
+def write_onnx(path: Path, metadata: dict[str, Any] | None = INSIDE, reference: Reference | None = None) -> Path:
+    """With a `reference` the file can be adapted: its embedding is what the read-out sees."""
     from onnx import TensorProto, checker, helper, numpy_helper, save
 
     nodes = []
@@ -115,7 +119,12 @@ def write_onnx(path: Path, metadata: dict[str, Any] | None = INSIDE) -> Path:
     add("Add", "loud", "tiny", to="loud_safe")
     add("Div", "travel", "loud_safe", to="roughness")
     add("Concat", "power", "level", "roughness", to="embedding", axis=1)
-    add("MatMul", "embedding", "weights", to="raw")
+    if reference is not None:
+        constants |= {"scale": np.ones(3, np.float32), "shift": np.zeros(3, np.float32)}
+        add("Identity", "embedding", to="pooled")
+        add("Mul", "embedding", "scale", to="scaled")
+        add("Add", "scaled", "shift", to="seen")
+    add("MatMul", "embedding" if reference is None else "seen", "weights", to="raw")
     add("Add", "raw", "bias", to="logits")
     # Frames: the samples up to the next multiple of the hop, (batch, frames, hop), power by frame times the first row of weights.
     add("Mod", "shape", "hop", to="over")
@@ -136,19 +145,24 @@ def write_onnx(path: Path, metadata: dict[str, Any] | None = INSIDE) -> Path:
     graph = helper.make_graph(
         nodes,
         NAME,
-        [port("waveform", TensorProto.FLOAT, "batch", "samples"), port("lengths", TensorProto.INT64, "batch")],
+        [
+            port("waveform", TensorProto.FLOAT, "batch", "samples"),
+            port("lengths", TensorProto.INT64, "batch"),
+            *([] if reference is None else [port("scale", TensorProto.FLOAT, 3), port("shift", TensorProto.FLOAT, 3)]),
+        ],
         [
             port("logits", TensorProto.FLOAT, "batch", len(LABELS)),
             port("frames", TensorProto.FLOAT, "batch", "frames", len(LABELS)),
             port("embedding", TensorProto.FLOAT, "batch", 3),
             port("frame_lengths", TensorProto.INT64, "batch"),
+            *([] if reference is None else [port("pooled", TensorProto.FLOAT, "batch", 3)]),
         ],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     checker.check_model(model)
-    if metadata is not None:
-        helper.set_model_props(model, {"emoser": json.dumps(metadata)})
+    inside = {} if metadata is None else {"emoser": json.dumps(metadata)}
+    helper.set_model_props(model, inside if reference is None else {**inside, "adaptation": reference.to_text()})
     save(model, path)
     return path
 
@@ -209,10 +223,10 @@ def entry(folder: Path, files: dict[str, str], *, hub: dict[str, str] | None = N
     )
 
 
-def write_folder(folder: Path, *, torchscript: bool = False, **changes: Any) -> Path:
+def write_folder(folder: Path, *, torchscript: bool = False, reference: Reference | None = None, **changes: Any) -> Path:
     """A checkpoint folder: checkpoint.yaml and its files."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_onnx(folder / "miniature.onnx")
+    write_onnx(folder / "miniature.onnx", reference=reference)
     files = {"miniature.onnx": "onnx"}
     if torchscript:
         write_torchscript(folder / "miniature.pt")

@@ -20,16 +20,19 @@ import onnxruntime
 import torch
 import yaml
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
+from emoser.adaptation import Reference
 from emoser.audio import tone
 from emoser.digests import sha256
+from emoser.runtimes.onnx import POOLED, REFERENCE_KEY, SCALE, SHIFT
+from training.adaptation import reference_of
 from training.data import Example, read
 from training.evaluate import score
 from training.graphs import store_as_half, strip_torchscript, strip_traces
-from training.model import EmotionModel, Graph
+from training.model import AdaptableGraph, EmotionModel, Graph
 from training.recipe import Recipe
 from training.runs import CLONE, RECORDS, Places, Prepared, prepare
 
@@ -73,28 +76,35 @@ def rounded_to_half(model: EmotionModel) -> EmotionModel:
 
 
 def onnx_graph(model: EmotionModel, classes: int) -> onnx.ModelProto:
-    """The graph interface as ONNX, weights in fp32, without what the exporter notes about its machine."""
-    graph = Graph(model, classes).eval().requires_grad_(False)
+    """The graph interface as ONNX, weights in fp32, without what the exporter notes about its machine.
+
+    It can be adapted (emoser/adaptation.py): `scale` and `shift` are inputs that may be left out, `pooled` is a further output.
+    """
+    graph = AdaptableGraph(model, classes).eval().requires_grad_(False)
+    neutral = {SCALE: torch.ones(model.vector_width), SHIFT: torch.zeros(model.vector_width)}
     batch, samples = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("samples", min=1600, max=480_000)
     program = torch.onnx.export(
         graph,
-        (torch.zeros(2, 16_000), torch.tensor([16_000, 12_000])),
+        (torch.zeros(2, 16_000), torch.tensor([16_000, 12_000]), *neutral.values()),
         dynamo=True,
         verbose=False,
-        input_names=list(INPUTS),
-        output_names=list(OUTPUTS),
-        dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}},
+        input_names=[*INPUTS, *neutral],
+        output_names=[*OUTPUTS, POOLED],
+        dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}, SCALE: {}, SHIFT: {}},
     )
     assert program is not None
     proto: onnx.ModelProto = program.model_proto
     strip_traces(proto)
+    # An input with an initializer of its name is one that may be left out.
+    proto.graph.initializer.extend(numpy_helper.from_array(value.numpy(), name) for name, value in neutral.items())
     return proto
 
 
-def write_onnx(proto: onnx.ModelProto, description: dict[str, Any], path: Path) -> None:
-    """Stores weights as fp16 and the description inside; `proto` is changed."""
-    store_as_half(proto, keep=KEPT_EXACT, fewest=FEWEST_HALVED)
-    helper.set_model_props(proto, {"emoser": json.dumps(description)})
+def write_onnx(proto: onnx.ModelProto, description: dict[str, Any], path: Path, reference: Reference | None = None) -> None:
+    """Stores weights as fp16, and the description and the adaptation's reference inside; `proto` is changed."""
+    store_as_half(proto, keep=(*KEPT_EXACT, SCALE, SHIFT), fewest=FEWEST_HALVED)
+    inside = {"emoser": json.dumps(description)}
+    helper.set_model_props(proto, inside if reference is None else {**inside, REFERENCE_KEY: reference.to_text()})
     onnx.checker.check_model(proto, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(proto.SerializeToString(deterministic=True))
@@ -158,8 +168,9 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
     }
     golden = _golden(model, classes)
     proto = onnx_graph(model, classes)
-    write_onnx(quantised(proto), description, files["onnx", "int8"])
-    write_onnx(proto, description, files["onnx", "fp16"])
+    reference = reference_of(model, prepared.examples.train, prepared.features, classes)
+    write_onnx(quantised(proto), description, files["onnx", "int8"], reference)
+    write_onnx(proto, description, files["onnx", "fp16"], reference)
     write_torchscript(model, classes, description, files["torchscript", "fp16"])
     _compare(files["onnx", "fp16"], files["torchscript", "fp16"], prepared)
     if not _int8_holds(files["onnx", "fp16"], files["onnx", "int8"], prepared):

@@ -239,13 +239,9 @@ class Graph(nn.Module):
         return GraphOutput(logits[:, : self.classes], frames, pooled.embedding, frame_lengths), pooled.vector
 
 
-class AdaptableGraph(nn.Module):
+class AdaptableGraph(Graph):
     """The graph with `scale` and `shift` (dim,) as further inputs and the pooled vectors (batch, dim) as a further output."""
 
-    def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self.graph = graph
-
-    def forward(self, waveform: Tensor, lengths: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, ...]:
-        outputs, pooled = self.graph.run(waveform, lengths, Adjustment(scale, shift))
+    def forward(self, waveform: Tensor, lengths: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        outputs, pooled = self.run(waveform, lengths, Adjustment(scale, shift))
         return (*outputs, pooled)

@@ -19,6 +19,7 @@ COMMANDS = {
     "diarize": "Emotions over time, of recordings of any length.",
     "listen": "The same live, from a microphone or a pipe.",
     "embed": "A vector for each recording, for models and searches of your own.",
+    "adapt": "Adapt a checkpoint to your recordings, without labels.",
     "evaluate": "Score checkpoints on labelled recordings.",
     "check": "What may be wrong with recordings, and what to do about it.",
     "models": "List the checkpoints.",

@@ -95,9 +95,7 @@ def evaluate(
     kept = [index for index in range(len(clips)) if index not in broken]
     if not kept:
         raise UsageError(f"{manifest}: not one of {len(clips)} clips could be read")
-    probabilities = {
-        name: [_scores(found[index], known[name]) for index in kept] for name, found in zip(names, predictions, strict=True)
-    }
+    probabilities = {name: [_scores(found[index], known[name]) for index in kept] for name, found in zip(names, predictions, strict=True)}
     result = evaluated([clips[index] for index in kept], probabilities, known, left_out)
     failures = [*failures, *broken.values()]
     if plot is not None:

@@ -39,9 +39,12 @@ Exit codes: 0 all done, 1 some input failed (the others are written), 2 usage,
 @click.option(
     "--labels", callback=parse_labels, metavar="A,B,...", help="Choose among these labels only; their scores are made to sum to 1."
 )
+@click.option("--adapt", is_flag=True, help="First adapt to these very recordings (of one speaker or room); see `emoser adapt --help`.")
 @click.option("--scores", is_flag=True, help="In a table: the score of every label.")
 @output_options("table", "json", "jsonl", "csv")
-def predict(inputs: tuple[str, ...], min_confidence: float | None, labels: tuple[str, ...] | None, scores: bool, **shared: Any) -> int:
+def predict(
+    inputs: tuple[str, ...], min_confidence: float | None, labels: tuple[str, ...] | None, adapt: bool, scores: bool, **shared: Any
+) -> int:
     """The emotion of each recording, with a calibrated score for every label.
 
     INPUT is a file, a folder (all audio below it), a pattern in quotes, @list.txt (one path a line; @- from standard input), or - for
@@ -52,6 +55,12 @@ def predict(inputs: tuple[str, ...], min_confidence: float | None, labels: tuple
 
     settings = Settings(**shared)
     model = job.open_model(settings)
+    if adapt:
+        from emoser.cli.adapt import adapted_to
+
+        model, _ = adapted_to(inputs, model, replace(settings, quiet=True))  # what fails is said once, by the predictions
+        for warning in model.adaptation.warnings if model.adaptation else ():
+            job.note(settings, f"Warning: {warning}")
     allowed = choose_labels(labels, model.labels) if labels else model.labels
 
     def stream(sources: Iterable[Source]) -> Generator[Any, None, None]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from emoser.audio import SAMPLE_RATE, AudioInput, Channel, Clip, is_silent, load_audio, source_name
 from emoser.batching import BATCH_SECONDS, GROUP_SECONDS, groups, load_ahead, plan_batches
-from emoser.checkpoints import Description
+from emoser.checkpoints import Description, Resolved
 from emoser.errors import AudioError, CheckpointError, MissingExtra
+from emoser.models.adapting import Adapting, Rows
 from emoser.models.diarizing import Diarizing
 from emoser.models.options import Each, Kind, Mono, Options
 from emoser.models.pooling import calibrated, equal_windows, padded, weighted_mean
@@ -32,15 +33,16 @@ Result = Prediction | Embedding
 Activity = Callable[[NDArray[np.float32]], bool]
 
 BAD_INPUT = (AudioError, MissingExtra)  # becomes a Failure in its place; anything else is no fault of one input
-SILENCE, NEUTRAL = "silence", "neutral"
+SILENCE, NO_SPEECH, NEUTRAL = "silence", "no_speech", "neutral"
 
 
-class UtteranceModel(Diarizing):
+class UtteranceModel(Diarizing, Adapting):
     """A checkpoint, ready to use. `model(x)` is `model.predict(x)`; made by `emoser.load`.
 
     checkpoint: what the model knows about itself: a `Checkpoint` of the registry, or the `Description` that a single file carries.
     activity: waveform (samples,) at the model's rate -> whether it holds speech; None leaves `no_speech` out.
     speech: what tells speech from all else over time; None leaves diarization out.
+    source: where it was loaded from, which saving an adapted copy needs.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class UtteranceModel(Diarizing):
         precision: str | None = None,
         activity: Activity | None = None,
         speech: SpeechActivity | None = None,
+        source: Resolved | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.name = checkpoint.name
@@ -61,6 +64,7 @@ class UtteranceModel(Diarizing):
         self.runtime = runtime.name
         self.device = runtime.device
         self.threads = runtime.threads
+        self.source = source
         self._runtime = runtime
         self._activity = activity
         self._speech = speech
@@ -251,6 +255,23 @@ class UtteranceModel(Diarizing):
                 for item in group:
                     yield next(results) if item.error is None else Failure(item.error, source_name(item.source))
 
+    def _spoken(
+        self, inputs: Iterable[AudioInput], options: Options, rows: Rows, on_failure: Callable[[Failure], None] | None
+    ) -> list[NDArray[np.float64]]:
+        found: list[NDArray[np.float64]] = []
+        budget = GROUP_SECONDS * self.checkpoint.sample_rate
+        with closing(load_ahead(partial(self._load, options=options), inputs, size=_samples, budget=budget, catch=BAD_INPUT)) as loaded:
+            for group in groups(loaded, size=lambda item: _samples(item.result or []), budget=budget):
+                for item in group:
+                    if item.error is None:
+                        continue
+                    if on_failure is None:
+                        raise item.error
+                    on_failure(Failure(item.error, source_name(item.source)))
+                spoken = [clip for item in group for clip in item.result or [] if not {SILENCE, NO_SPEECH} & set(clip.warnings)]
+                found += [vector for vector, _ in self._over_windows(spoken, options.batch_size, rows)]
+        return found
+
     def _load(self, x: AudioInput, options: Options) -> list[Clip]:
         clips = load_audio(x, sample_rate=options.sample_rate, target_rate=self.checkpoint.sample_rate, channel=options.channel)
         return [replace(clip, warnings=(*clip.warnings, *self._heard(clip))) for clip in clips]
@@ -259,7 +280,7 @@ class UtteranceModel(Diarizing):
         if is_silent(clip.waveform):
             return (SILENCE,)
         if self._activity is not None and not self._activity(clip.waveform):
-            return ("no_speech",)
+            return (NO_SPEECH,)
         return ()
 
     def _run(self, inputs: Sequence[list[Clip]], options: Options) -> list[list[Result]]:
@@ -277,17 +298,28 @@ class UtteranceModel(Diarizing):
         return [[result(clip) for clip in each] for each in inputs]
 
     def _pooled(self, clips: Sequence[Clip], options: Options) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
-        """Each clip's logits or embedding, with the warning `windowed` where they are the mean over more than one window."""
+        """Each clip's logits or embedding."""
+
+        def rows(waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+            outputs = self._runtime.run(waveform, lengths)
+            found = outputs["logits"] if options.kind == "predict" else outputs["embedding"]
+            self._check(found, len(lengths), options.kind)
+            return found
+
+        return self._over_windows(clips, options.batch_size, rows)
+
+    def _over_windows(
+        self, clips: Sequence[Clip], batch_size: int | None, rows: Rows
+    ) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
+        """What `rows` gives for each clip, with the warning `windowed` where it is the mean over more than one window."""
         rate = self.checkpoint.sample_rate
         longest = math.floor(self.checkpoint.longest_window * rate)
         windows = [(i, start, stop) for i, clip in enumerate(clips) for start, stop in equal_windows(len(clip.waveform), longest)]
         lengths = [stop - start for _, start, stop in windows]
         found: dict[int, NDArray[np.float32]] = {}
-        for batch in plan_batches(lengths, batch_size=options.batch_size, budget=BATCH_SECONDS[self.device] * rate):
-            outputs = self._runtime.run(*padded([clips[i].waveform[start:stop] for i, start, stop in (windows[w] for w in batch)]))
-            rows = outputs["logits"] if options.kind == "predict" else outputs["embedding"]
-            self._check(rows, len(batch), options.kind)
-            found.update(zip(batch, rows, strict=True))
+        for batch in plan_batches(lengths, batch_size=batch_size, budget=BATCH_SECONDS[self.device] * rate):
+            waveform, samples = padded([clips[i].waveform[start:stop] for i, start, stop in (windows[w] for w in batch)])
+            found.update(zip(batch, rows(waveform, samples), strict=True))
         own: list[list[int]] = [[] for _ in clips]
         for w, (i, _, _) in enumerate(windows):
             own[i].append(w)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol, Self, TypedDict, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emoser.adaptation import Adaptation, Reference
 
 
 class Outputs(TypedDict):
@@ -53,6 +55,21 @@ class Runtime(Protocol):
 
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         """waveform: (batch, samples), each row padded with zeros; lengths: (batch,), true samples of each row."""
+        ...
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A runtime that can be adapted to a user's recordings (emoser/adaptation.py). `reference` is None where its file carries none."""
+
+    reference: Reference | None
+
+    def pooled(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (batch, classes), and the vectors (batch, dim) that the read-outs see, before any adaptation."""
+        ...
+
+    def adapted(self, adaptation: Adaptation) -> Self:
+        """The same file, adapted; this runtime stays as it is, and the two share what is in memory."""
         ...
 
 

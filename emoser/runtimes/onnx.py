@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 from collections.abc import Mapping
@@ -9,16 +10,19 @@ from contextlib import redirect_stdout
 from importlib import metadata as packages
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emoser.adaptation import Adaptation, Reference
 from emoser.errors import CheckpointError, DeviceError, MissingExtra, RuntimeClash
 from emoser.runtimes import INPUTS, OUTPUTS, Outputs, Port
 from emoser.runtimes.device import CPU, CUDA, check_threads, choose_providers
 
 KEY = "emoser"  # of the file's metadata: one JSON object
+REFERENCE_KEY = "adaptation"  # of the file's metadata: a Reference as text
+POOLED, SCALE, SHIFT = "pooled", "scale", "shift"  # the further output of a file that can be adapted, and its inputs with defaults
 ERRORS, FATAL = 3, 4  # log levels of onnxruntime
 TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 
@@ -47,12 +51,27 @@ class OnnxRuntime:
         self.outputs = tuple(map(_port, self._session.get_outputs()))
         self.metadata = _metadata(self._session, path)
         _check_interface(path, self.inputs, self.outputs)
+        self.outputs = tuple(port for port in self.outputs if port.name != POOLED)
+        self.reference = _reference(self._session, path)
+        self._adaptation: dict[str, NDArray[np.float32]] = {}
 
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         logits, frames, embedding, frame_lengths = self._session.run(
-            [port.name for port in OUTPUTS], {"waveform": waveform, "lengths": lengths}
+            [port.name for port in OUTPUTS], {"waveform": waveform, "lengths": lengths, **self._adaptation}
         )
         return Outputs(logits=logits, frames=frames, embedding=embedding, frame_lengths=frame_lengths)
+
+    def pooled(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, vectors = self._session.run(["logits", POOLED], {"waveform": waveform, "lengths": lengths})
+        return logits, vectors
+
+    def adapted(self, adaptation: Adaptation) -> Self:
+        width = None if self.reference is None else len(self.reference.deviation)
+        if len(adaptation.scale) != width:
+            raise CheckpointError(f"the adaptation is of {len(adaptation.scale)} values, the file has {width}: it was made for another one")
+        other = copy.copy(self)
+        other._adaptation = {SCALE: adaptation.scale, SHIFT: adaptation.shift}
+        return other
 
 
 def _cuda_session(ort: ModuleType, path: Path, options: Any, providers: list[str]) -> Any:
@@ -95,6 +114,19 @@ def _port(node: Any) -> Port:
     return Port(node.name, TYPES.get(node.type, node.type), tuple(node.shape))
 
 
+def _reference(session: Any, path: Path) -> Reference | None:
+    """What the file says of its training clips, if it can be adapted."""
+    text = session.get_modelmeta().custom_metadata_map.get(REFERENCE_KEY)
+    if not text:
+        return None
+    reference = Reference.from_text(text)
+    shapes = {node.name: list(node.shape) for node in session.get_overridable_initializers()}
+    width = len(reference.deviation)
+    if any(shapes.get(name) != [width] for name in (SCALE, SHIFT)) or POOLED not in (node.name for node in session.get_outputs()):
+        raise CheckpointError(f"{path}: it carries an adaptation reference of {width} values, but not the inputs and the output to use it")
+    return reference
+
+
 def _metadata(session: Any, path: Path) -> Mapping[str, Any]:
     text = session.get_modelmeta().custom_metadata_map.get(KEY)
     return parse_metadata(text, path)
@@ -116,7 +148,7 @@ def parse_metadata(text: str | bytes | None, path: Path) -> Mapping[str, Any]:
 def _check_interface(path: Path, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> None:
     for kind, wanted, there in (("inputs", INPUTS, inputs), ("outputs", OUTPUTS, outputs)):
         expected = {(port.name, port.dtype, len(port.shape)) for port in wanted}
-        if {(port.name, port.dtype, len(port.shape)) for port in there} != expected:
+        if {(port.name, port.dtype, len(port.shape)) for port in there if port.name != POOLED} != expected:
             raise CheckpointError(
                 f"{path} is not an emoser graph: its {kind} are {'; '.join(map(str, there))}; expected {'; '.join(map(str, wanted))}"
             )

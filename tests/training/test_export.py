@@ -21,15 +21,17 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 import emoser
+from emoser.adaptation import Adaptation
 from emoser.checkpoints import list_checkpoints
 from emoser.digests import sha256
-from emoser.runtimes import open_runtime
+from emoser.runtimes import Adaptable, open_runtime
 from training import export
+from training.adaptation import reference_of
 from training.evaluate import softmax
 from training.export import FEWEST_HALVED, register, rounded_to_half, run_export
 from training.graphs import store_as_half, strip_torchscript
 from training.loop import logits_of
-from training.model import Graph
+from training.model import Adjustment, Graph
 from training.runs import CLONE, Places, Prepared
 
 LABELS = ("neutral", "happy", "angry", "sad")
@@ -164,13 +166,14 @@ def test_nothing_inside_names_a_place_on_this_machine(exported: Exported, kind: 
     if kind.startswith("onnx"):
         model = onnx.load(exported.file(kind))
         assert not any(node.doc_string or node.metadata_props for node in model.graph.node)
-        assert {item.key for item in model.metadata_props} == {"emoser"}
+        assert {item.key for item in model.metadata_props} == {"emoser", "adaptation"}
 
 
 def test_inputs_and_outputs_are_the_contracts(exported: Exported) -> None:
     session = onnxruntime.InferenceSession(str(exported.file("onnx-fp16")), providers=["CPUExecutionProvider"])
     ports = {port.name: (port.type, port.shape) for port in (*session.get_inputs(), *session.get_outputs())}
-    assert [*ports] == ["waveform", "lengths", "logits", "frames", "embedding", "frame_lengths"]
+    assert [*ports] == ["waveform", "lengths", "logits", "frames", "embedding", "frame_lengths", "pooled"]
+    assert {port.name for port in session.get_overridable_initializers()} == {"scale", "shift"}
     assert ports["waveform"] == ("tensor(float)", ["batch", "samples"]) and ports["lengths"] == ("tensor(int64)", ["batch"])
     assert ports["logits"] == ("tensor(float)", ["batch", len(LABELS)])
 
@@ -333,3 +336,30 @@ def test_stripping_a_torchscript_file_leaves_what_it_computes(tmp_path: Path) ->
     before = file.read_bytes()
     strip_torchscript(file)
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", KINDS[:2])
+def test_an_exported_file_adapts_as_the_module_does(exported: Exported, kind: str) -> None:
+    runtime = open_runtime(exported.file(kind), "onnx")
+    assert isinstance(runtime, Adaptable) and runtime.reference is not None
+    reference = reference_of(exported.run.trained(), exported.run.examples.train, exported.run.features, 4)
+    np.testing.assert_allclose(runtime.reference.means, reference.means, atol=2e-2)
+    waveform, lengths = padded(noise(16_000), noise(9_000, seed=1))
+    with torch.no_grad():
+        plain, pooled = exported.graph.run(waveform, lengths)
+    logits, vectors = runtime.pooled(waveform.numpy(), lengths.numpy())
+    tolerance = 1e-4 if kind == "onnx-fp16" else 0.5
+    np.testing.assert_allclose(vectors, pooled.numpy(), atol=tolerance)
+    np.testing.assert_allclose(logits, plain.logits.numpy(), atol=tolerance)
+    random = np.random.default_rng(0)
+    width = vectors.shape[1]
+    moved = Adaptation(
+        random.uniform(0.5, 2.0, width).astype(np.float32), random.normal(0, 0.5, width).astype(np.float32), clips=30, evenness=1.0
+    )
+    outputs = runtime.adapted(moved).run(waveform.numpy(), lengths.numpy())
+    with torch.no_grad():
+        expected, _ = exported.graph.run(waveform, lengths, Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift)))
+    assert not np.allclose(expected.logits.numpy(), plain.logits.numpy(), atol=0.05)
+    for name in ("logits", "frames", "embedding"):
+        np.testing.assert_allclose(outputs[name], getattr(expected, name).numpy(), atol=10 * tolerance, err_msg=name)
+    np.testing.assert_array_equal(runtime.run(waveform.numpy(), lengths.numpy())["logits"], logits)

@@ -1,0 +1,81 @@
+"""emoser adapt"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emoser.cli.options import Settings, audio_options, inputs_argument, model_options
+
+if TYPE_CHECKING:
+    from emoser.models.utterance import UtteranceModel
+
+
+@click.command(
+    short_help="Adapt a checkpoint to your recordings.",
+    epilog="""\b
+Examples:
+  emoser adapt recordings/ -o mine/
+  emoser predict recordings/ -m mine/
+  emoser predict recordings/ --adapt               (the same in one go)
+  emoser evaluate test.csv -m shiftcnn -m mine/    (does it help?)
+
+\b
+Takes no labels: thirty recordings or more of one speaker or one kind of
+microphone and room, with several emotions in them. Few recordings change
+little; recordings of one emotion only bring less and may do harm, which is
+said on standard error.
+
+\b
+Exit codes: 0 all done, 1 some input failed (the others count), 2 usage,
+3 checkpoint not available or not adaptable, 4 an extra is missing.
+""",
+)
+@inputs_argument
+@model_options
+@audio_options
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="Where the adapted checkpoint goes; `-m FOLDER` uses it.")
+@click.option("-q", "--quiet", is_flag=True, help="Only errors.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is used.")
+def adapt(inputs: tuple[str, ...], **shared: Any) -> int:
+    """Adapt a checkpoint to the voice, microphone and room of your recordings.
+
+    Writes a checkpoint folder that works wherever a name of `emoser models` does. INPUT as in `emoser predict --help`.
+    """
+    from emoser.cli import job
+
+    settings = Settings(**shared)
+    adapted, failures = adapted_to(inputs, job.open_model(settings), settings)
+    assert adapted.adaptation is not None and settings.output is not None
+    adapted.save(settings.output)
+    job.note(settings, f"{settings.output}: {adapted.name}, adapted to {adapted.adaptation.clips} recordings")
+    return int(failures > 0)
+
+
+def adapted_to(inputs: tuple[str, ...], model: UtteranceModel, settings: Settings) -> tuple[UtteranceModel, int]:
+    """The model adapted to all inputs, and how many of them failed. Says what failed and what speaks against the adaptation."""
+    from emoser.cli import job
+    from emoser.cli.inputs import STDIN, expand
+    from emoser.cli.progress import Bar
+    from emoser.errors import UsageError
+    from emoser.results import Failure
+
+    paths, failures = expand(inputs)
+    if STDIN in paths:
+        raise UsageError("- (standard input) is one recording, and adapting takes many; give files or folders")
+    failed: list[Failure] = list(failures)
+    with Bar(len(paths), wanted=not settings.quiet) as bar:
+
+        def read_in_turn() -> Any:
+            for path in paths:
+                yield path
+                bar.advance()
+
+        adapted = model.adapt(read_in_turn(), channel=settings.channel, batch_size=settings.batch_size, on_failure=failed.append)
+    for failure in failed:
+        job.note(settings, str(failure.error))
+    assert adapted.adaptation is not None
+    for warning in adapted.adaptation.warnings:
+        job.note(settings, f"Warning: {warning}")
+    return adapted, len(failed)
