@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,10 +114,11 @@ def noises(corpora: str | Path | None = None, part: str = "train") -> list[Sampl
     return [read(roots[clip.corpus].file(clip)) for clip in (*outdoors, *indoors)]
 
 
-def rooms(corpora: str | Path | None = None, part: str = "train") -> list[Samples]:
-    """Room impulse responses; every fifth is for the benchmark alone."""
+def rooms(corpora: str | Path | None = None, part: str = "train", places: Sequence[str] = ()) -> list[Samples]:
+    """Room impulse responses; every fifth is for the benchmark alone. `places`: only those in folders of these names."""
     manifest = load("rir", corpora)
-    return [read(manifest.file(clip)) for index, clip in enumerate(manifest) if (index % 5 == 0) == (part == "test")]
+    chosen = [clip for index, clip in enumerate(manifest) if (index % 5 == 0) == (part == "test")]
+    return [read(manifest.file(clip)) for clip in chosen if not places or clip.path.split("/")[0] in places]
 
 
 def read(file: Path) -> Samples:

@@ -6,7 +6,7 @@ Which of them meets which clip is drawn by a fixed seed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,14 +67,19 @@ def after_floor(x: Samples, seconds: float = PADDING) -> Samples:
 
 
 def conditions(corpora: Path | None = None) -> list[Condition]:
-    noises, rooms = data.noises(corpora, "test"), data.rooms(corpora, "test")
+    noises = data.noises(corpora, "test")
 
     def noisy(x: Samples, random: np.random.Generator) -> Samples:
         noise = noises[int(random.integers(len(noises)))]
         return augment.add_noise(x, noise, SNR, int(random.integers(len(noise))))
 
-    def in_a_room(x: Samples, random: np.random.Generator) -> Samples:
-        return augment.reverberate(x, rooms[int(random.integers(len(rooms)))])
+    def room(name: str, what: str, places: Sequence[str] = ()) -> Condition:
+        responses = data.rooms(corpora, "test", places)
+
+        def degrade(x: Samples, random: np.random.Generator) -> Samples:
+            return augment.reverberate(x, responses[int(random.integers(len(responses)))])
+
+        return Condition(name, f"{len(responses)} measured impulse responses{what}", degrade)
 
     return [
         Condition("clean", "the clip as it is", lambda x, random: x),
@@ -82,7 +87,10 @@ def conditions(corpora: Path | None = None) -> list[Condition]:
         Condition("gain -20 dB", "ten times quieter", lambda x, random: augment.gain(x, -20)),
         Condition("noise", f"background at {SNR:g} dB below the speech, {len(noises)} recordings", noisy),
         Condition("telephone", "300 to 3400 Hz, 8 kHz, G.711 mu-law", lambda x, random: augment.telephone(x)),
-        Condition("room", f"{len(rooms)} measured impulse responses", in_a_room),
+        room("room", ""),
+        room("room at home", " of them", ["house"]),
+        room("warehouse", " of them", ["warehouse"]),
+        room("hall or church", " of them", ["openair", "other", "pori"]),
         Condition("mp3", "32 kbit/s", lambda x, random: augment.mp3(x, 32)),
         Condition("cut", f"the middle {CUT:g} s", lambda x, random: middle(x)),
         Condition("silence", f"{PADDING:g} s of digital silence before and after", lambda x, random: in_silence(x)),
