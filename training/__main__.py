@@ -50,7 +50,11 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--workers", type=int, help="processes that compute features (else one a core)")
         if name == "crossval":
             _crossval_options(command)
-    return _run(parser.parse_args(arguments))
+    ensemble = commands.add_parser("ensemble", help="register the mean of several checkpoints")
+    ensemble.add_argument("name")
+    ensemble.add_argument("--members", nargs="+", required=True, help="names of the registry")
+    options = parser.parse_args(arguments)
+    return _ensemble(options) if options.command == "ensemble" else _run(options)
 
 
 def _crossval_options(command: argparse.ArgumentParser) -> None:
@@ -77,7 +81,11 @@ def _run(options: argparse.Namespace) -> int:
     places = runs.Places(**{name: value for name, value in given.items() if value is not None})
     try:
         recipe = read_recipe(options.recipe, options.overrides, options.name)
-        if options.command == "features":
+        if recipe.task == "transducer":
+            from training.systems.transducer.commands import run
+
+            run(options.command, recipe, places)
+        elif options.command == "features":
             runs.prepare(recipe, places)
         elif options.command == "fit":
             runs.run_fit(recipe, places)
@@ -100,6 +108,17 @@ def _run(options: argparse.Namespace) -> int:
     except (EmoserError, RecipeError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 2)
+    return 0
+
+
+def _ensemble(options: argparse.Namespace) -> int:
+    from training.ensemble import run_ensemble
+
+    try:
+        run_ensemble(options.name, options.members)
+    except EmoserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
     return 0
 
 

@@ -124,7 +124,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "clips": prepared.examples.description,
         "corpora_sha256": prepared.examples.checksum,
         "start_weights_sha256": sha256(prepared.source.weights),
-        "revision": _revision(),
+        "revision": revision(),
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "numpy", "soundfile", "soxr", "av", "accelerate")},
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
@@ -178,7 +178,7 @@ def rounded(value: Any, digits: int = 5) -> Any:
     return value
 
 
-def _revision() -> str:
+def revision() -> str:
     """The commit that the code stands at, with a plus where files were changed since; empty outside a clone."""
     try:
         described = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=CLONE, capture_output=True, text=True, check=True)

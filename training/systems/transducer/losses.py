@@ -146,12 +146,14 @@ def mixture_head_loss(head: UtteranceHead, h: Tensor, g: Tensor, frame_parts: Te
     return _mean(F.cross_entropy(logits.flatten(0, 1), emotions.flatten(), ignore_index=NONE, reduction="none"), known.flatten())
 
 
-def language_loss(logits: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
-    """Mean cross-entropy of the next token, and of the end (the last id) after the last; `logits` (batch, U + 1, vocabulary)."""
+def language_loss(logits: Tensor, tokens: Tensor, lengths: Tensor, spoken: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy of the next token, and of the end (the last id) after the last; `logits` (batch, U + 1, vocabulary). `spoken`
+    (batch,): the clips whose text is known, all if not given."""
     end = logits.shape[2] - 1
     targets = F.pad(tokens, (0, 1)).scatter(1, lengths[:, None], end)
     losses = F.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
-    return _mean(losses, frame_mask(lengths + 1, logits.shape[1]))
+    chosen = frame_mask(lengths + 1, logits.shape[1])
+    return _mean(losses, chosen if spoken is None else chosen & spoken[:, None])
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
