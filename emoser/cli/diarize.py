@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from emoser.results import Diarization, Failure
 
 FORMATS = ("table", "json", "jsonl", "csv", "tsv", "rttm", "textgrid", "srt", "vtt", "audacity", "audformat")
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FILE = click.Path(path_type=Path)
 
 
 @click.command(
