@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from emoser.errors import EmoserError
     from emoser.loading import load
     from emoser.models.utterance import UtteranceModel
-    from emoser.results import Embedding, Failure, Prediction
+    from emoser.results import Diarization, Embedding, Failure, Prediction, Segment
 
     __version__: str
 
-__all__ = ["Checkpoint", "Clip", "Embedding", "EmoserError", "Failure", "Prediction", "UtteranceModel"]
+__all__ = ["Checkpoint", "Clip", "Diarization", "Embedding", "EmoserError", "Failure", "Prediction", "Segment", "UtteranceModel"]
 __all__ += ["list_checkpoints", "load", "load_audio"]
 _HOME = {"Clip": "audio", "load_audio": "audio", "Checkpoint": "checkpoints", "list_checkpoints": "checkpoints", "EmoserError": "errors"}
-_HOME |= {"UtteranceModel": "models.utterance", "load": "loading"} | dict.fromkeys(("Embedding", "Failure", "Prediction"), "results")
+_HOME |= {"UtteranceModel": "models.utterance", "load": "loading"} | dict.fromkeys(
+    ("Diarization", "Embedding", "Failure", "Prediction", "Segment"), "results"
+)
 
 
 def __getattr__(name: str) -> Any:  # a name costs what it needs when it is first used (PEP 562), and `import emoser` nothing
