@@ -139,9 +139,14 @@ class Checkpoint(Description):
     hub: HubAddress | None
     golden: Golden
     folder: Path = field(repr=False, compare=False)
+    members: tuple[str, ...] = ()  # of an ensemble: the names of other entries; it has no parts of its own
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if bool(self.members) == bool(self.parts):
+            raise RecordError("an entry has either parts or, as an ensemble, members")
+        if self.members and (len(set(self.members)) < 2 or self.name in self.members or self.temperature != 1):
+            raise RecordError(f"an ensemble has two other entries or more as members and temperature 1; got {list(self.members)}")
         for part in self.parts:
             if not re.fullmatch("[0-9a-f]{64}", part.sha256):
                 raise RecordError(f"{part.path}: sha256 must be 64 lower-case hexadecimal digits, got {part.sha256!r}")
@@ -155,6 +160,8 @@ class Checkpoint(Description):
 
     def part(self, runtime: Format, precision: Precision | None = None) -> Part:
         """The model's file for `runtime`; without a precision the first one listed. CheckpointError says what there is instead."""
+        if self.members:
+            raise CheckpointError(f'"{self.name}" is an ensemble and has no file of its own; its members are {", ".join(self.members)}')
         found = [part for part in self.parts if part.format == runtime and precision in (None, part.precision)]
         if not found:
             wanted = f"{runtime} file" + (f" with precision {precision}" if precision else "")
@@ -204,6 +211,14 @@ def find(name: str) -> Checkpoint:
         if entry.name == name:
             return entry
     raise _unknown(name, entries)
+
+
+def find_ensemble(name_or_path: str | os.PathLike[str]) -> Checkpoint | None:
+    """The registry's entry of that name if it is an ensemble, else None."""
+    for entry in _registered():
+        if entry.members and entry.name == name_or_path:
+            return entry
+    return None
 
 
 def resolve(

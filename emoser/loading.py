@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from emoser.checkpoints import describe, resolve
+from emoser.checkpoints import Checkpoint, describe, find_ensemble, resolve
 from emoser.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ def load(
     _one_of("runtime", runtime, RUNTIMES)
     if precision is not None:
         _one_of("precision", precision, PRECISIONS)
+    ensemble = find_ensemble(name_or_path)
+    if ensemble is not None:
+        members = [
+            load(member, device=device, runtime=runtime, precision=precision, threads=threads, offline=offline)
+            for member in ensemble.members
+        ]
+        return _together(ensemble, members)
     found = resolve(name_or_path, runtime=runtime, precision=precision, offline=offline)
     opened = open_runtime(found.path, found.format, device=device, threads=threads)
     checkpoint = found.checkpoint or describe(dict(opened.metadata), str(found.path))
@@ -58,6 +66,27 @@ def load(
         checkpoint, opened, sha256=found.sha256, precision=precision, activity=activity, speech=speech, source=found
     )
     return model if found.adaptation is None else model.adapted(Adaptation.read(found.adaptation))
+
+
+def _together(entry: Checkpoint, members: list[UtteranceModel]) -> UtteranceModel:
+    """An ensemble of opened members; their labels may stand in any order."""
+    from emoser.models.utterance import UtteranceModel
+    from emoser.runtimes.ensemble import EnsembleRuntime, Member
+
+    for member in members:
+        about = member.checkpoint
+        same = set(member.labels) == set(entry.labels) and about.sample_rate == entry.sample_rate and about.frame_hop == entry.frame_hop
+        if not same:
+            raise CheckpointError(f'"{member.name}" has other labels, another rate or other frames than the ensemble "{entry.name}"')
+    opened = EnsembleRuntime(
+        [
+            Member(member.opened, member.checkpoint.temperature, tuple(member.labels.index(label) for label in entry.labels))
+            for member in members
+        ]
+    )
+    digest = hashlib.sha256("".join(member.sha256 for member in members).encode()).hexdigest()
+    speech = _speech_activity(entry.sample_rate)
+    return UtteranceModel(entry, opened, sha256=digest, activity=speech.holds_speech if speech else None, speech=speech)
 
 
 def _speech_activity(sample_rate: int) -> SpeechActivity | None:

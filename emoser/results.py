@@ -17,7 +17,8 @@ class Prediction:
     """One emotion for one clip (or one channel of it).
 
     `scores` holds every label of the model, calibrated, summing to 1; `confidence` is the score of `label`. `duration` is in seconds.
-    `label` is always the best one; a score below a threshold that the caller set adds the warning `low_confidence`.
+    `label` is always the best one; a score below a threshold that the caller set adds the warning `low_confidence`. `model` names what
+    predicted it where several models did.
     """
 
     label: str
@@ -28,10 +29,12 @@ class Prediction:
     channel: int | None = None
     warnings: tuple[str, ...] = ()
     transcript: str | None = None
+    model: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         result: dict[str, Any] = {
             "file": self.file,
+            **({} if self.model is None else {"model": {"name": self.model}}),
             "channel": self.channel,
             "duration": round(self.duration, 3),
             "label": self.label,

@@ -13,11 +13,16 @@ from emoser.results import SCHEMA
 
 
 def to_dict(entry: Description) -> dict[str, Any]:
-    """All fields of the registry, and `installed`: whether a file of it lies beside the registry, so that no download is needed."""
+    """All fields of the registry, and `installed`: whether a file of it lies beside the registry, so that no download is needed. An
+    ensemble has no files but `members`."""
     result = asdict(entry)
     folder = result.pop("folder", None)
     if isinstance(entry, Checkpoint) and folder is not None:
+        if entry.members:
+            del result["parts"]
+            return result
         result["installed"] = any((entry.folder / part.path).is_file() for part in entry.parts)
+        del result["members"]
     return result
 
 

@@ -78,6 +78,8 @@ def _rows(entry: Description) -> Iterator[tuple[str, str]]:
     yield "calibration", f"temperature {entry.temperature:g}, fitted on {entry.temperature_fitted_on}"
     yield "licence", f"{entry.license}; commercial use: {'yes' if entry.commercial_use else 'no'}"
     yield "recipe", f"{entry.recipe}, revision {entry.revision}"
+    if entry.members:
+        yield "members", ", ".join(entry.members)
     yield "hub", f"hf://{entry.hub.repository}@{entry.hub.commit}" if entry.hub else "none"
 
 

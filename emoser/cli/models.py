@@ -38,7 +38,7 @@ def models(commercial: bool, format: str | None) -> int:
     for entry in entries:
         best = entry.metrics[0] if entry.metrics else None
         uar = f"{best.uar:.2f} ({best.interval[0]:.2f}-{best.interval[1]:.2f})" if best else "-"
-        weight = size(min(part.size for part in entry.parts))
+        weight = size(min(part.size for part in entry.parts)) if entry.parts else f"of {len(entry.members)}"
         table.add_row(entry.name, uar, str(len(entry.labels)), weight, entry.license, "yes" if entry.commercial_use else "no")
     screen().print(table)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,7 @@ Examples:
   emoser predict recordings/ -o emotions.jsonl     (interrupt it, run it again: it goes on)
   emoser predict call.wav --channel each           (one speaker a channel)
   emoser predict clip.wav --labels happy,sad,angry
+  emoser predict recordings/ -m shiftcnn,emotion8  (each recording decoded once)
   find . -name '*.flac' | emoser predict @- -f csv
   ffmpeg -i film.mkv -f wav - | emoser predict -
 
@@ -54,6 +56,9 @@ def predict(
     from emoser.formats import Header
 
     settings = Settings(**shared)
+    names = tuple(dict.fromkeys(name.strip() for name in settings.model.split(",") if name.strip()))
+    if len(names) > 1 and not Path(settings.model).exists():
+        return _with_several(inputs, settings, names, min_confidence, labels, adapt, scores)
     model = job.open_model(settings)
     if adapt:
         from emoser.cli.adapt import adapted_to
@@ -68,6 +73,37 @@ def predict(
         return results if allowed == model.labels else _among(results, allowed, min_confidence)
 
     return job.run(inputs, settings, Header("predict", job.model_block(model, allowed), scores), stream)
+
+
+def _with_several(
+    inputs: tuple[str, ...],
+    settings: Settings,
+    names: tuple[str, ...],
+    min_confidence: float | None,
+    labels: tuple[str, ...] | None,
+    adapt: bool,
+    scores: bool,
+) -> int:
+    """Each recording decoded once, and a result of each checkpoint for it."""
+    from emoser.cli import job
+    from emoser.errors import UsageError
+    from emoser.formats import Header
+    from emoser.models.several import predict_with
+
+    if adapt:
+        raise UsageError("--adapt is for one checkpoint; adapt each by itself (emoser adapt) and name the folders after -m")
+    models = [job.open_model(replace(settings, model=name)) for name in names]
+    allowed = {model.name: choose_labels(labels, model.labels) if labels else model.labels for model in models}
+
+    def stream(sources: Iterable[Source]) -> Generator[Any, None, None]:
+        for result in predict_with(
+            models, sources, channel=settings.channel, batch_size=settings.batch_size, min_confidence=min_confidence
+        ):
+            name = getattr(result, "model", None)
+            yield result if labels is None or name is None else restrict(result, allowed[name], min_confidence)  # type: ignore[arg-type]
+
+    blocks = tuple(job.model_block(model, allowed[model.name]) for model in models)
+    return job.run(inputs, settings, Header("predict", None, scores, blocks), stream)
 
 
 def choose_labels(wanted: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:

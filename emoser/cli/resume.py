@@ -20,7 +20,7 @@ def take_up(path: Path, header: Header) -> Counter[str]:
     """Clean the file and count what it holds complete, by input.
 
     Dropped, so that this run does them again: failed inputs, standard input, a last line that was cut off, and, where channels are
-    judged one by one, the results of the last file, of which some may be missing.
+    judged one by one or several checkpoints answer, the results of the last file, of which some may be missing.
 
     Raises UsageError if the file is not what this run would write: nothing of the user's is ever overwritten by mistake.
     """
@@ -34,7 +34,7 @@ def take_up(path: Path, header: Header) -> Counter[str]:
             record = _read(line, f"{path}, line {number}")
             usable = _belongs(record, header, f"{path}, line {number}")
             kept.append(record["file"] if usable else None)
-            by_channel = usable and record.get("channel") is not None
+            by_channel = usable and (record.get("channel") is not None or bool(header.models))
     if by_channel:
         last = kept[-1]
         for index in reversed(range(len(kept))):
@@ -60,14 +60,19 @@ def _belongs(record: dict[str, Any], header: Header, where: str) -> bool:
     """Whether the line is a complete result of a run like this one."""
     cure = "give another file with -o, or remove this one"
     model, wanted = (record.get("model") or {}).get("name"), header.model["name"] if header.model else None
-    if model != wanted:
-        raise UsageError(f"{where} holds results of {model or 'another command'}, this run is of {wanted or header.kind}; {cure}")
+    if header.models and "error" in record and model is None:
+        return False
+    several = {block["name"]: block["labels"] for block in header.models}
+    if model not in (several or {wanted}):
+        this = ", ".join(several) or wanted or header.kind
+        raise UsageError(f"{where} holds results of {model or 'another command'}, this run is of {this}; {cure}")
     if "error" in record or record["file"] in (None, STDIN):
         return False
     if FIELD[header.kind] not in record:
         raise UsageError(f"{where} holds no result of `emoser {header.kind}`; {cure}")
-    if header.kind == "predict" and set(record["scores"]) != set(header.labels):
-        raise UsageError(f"{where} has the labels {', '.join(record['scores'])}, this run {', '.join(header.labels)}; {cure}")
+    labels = several.get(model, header.labels)
+    if header.kind == "predict" and set(record["scores"]) != set(labels):
+        raise UsageError(f"{where} has the labels {', '.join(record['scores'])}, this run {', '.join(labels)}; {cure}")
     return True
 
 

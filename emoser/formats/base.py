@@ -21,16 +21,20 @@ class Header:
     """What is known before the first result.
 
     `model` is the block `{"name", "labels", "sha256", "runtime", "device"}` of emoser/1; None for `check`, which runs no checkpoint.
+    `models` are such blocks where several checkpoints answer, and `model` is None; each result then names its own.
     `scores`: a table shows one column a label instead of the runner-up.
     """
 
     kind: Kind
     model: dict[str, Any] | None = None
     scores: bool = False
+    models: tuple[dict[str, Any], ...] = ()
 
     @property
     def labels(self) -> list[str]:
-        return list(self.model["labels"]) if self.model else []
+        """Those of the model, or of all models, each once."""
+        blocks = self.models if self.model is None else (self.model,)
+        return list(dict.fromkeys(label for block in blocks for label in block["labels"]))
 
 
 class Writer(ABC):

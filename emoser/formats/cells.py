@@ -31,7 +31,8 @@ def columns(header: Header) -> list[Column]:
     match header.kind:
         case "predict":
             scores = [Column(label, True) for label in header.labels] if header.scores else [Column("score", True), Column("next")]
-            return [Column("file"), Column("emotion"), *scores, Column("length", True), Column("notes")]
+            named = [Column("model")] if header.models else []
+            return [Column("file"), *named, Column("emotion"), *scores, Column("length", True), Column("notes")]
         case "embed":
             return [Column("file"), Column("values", True), Column("norm", True), Column("length", True), Column("notes")]
         case "diarize":  # a failure only: a diarization has a list of its own (timeline.py)
@@ -63,10 +64,12 @@ def name(file: str | None, channel: int | None = None) -> Text:
 
 def _predict(header: Header, result: dict[str, Any]) -> list[Text]:
     label, scores = result["label"], result["scores"]
-    first = [name(result["file"], result["channel"]), Text(label, HUES.get(label, ""))]
+    named = [name(result["model"]["name"])] if header.models else []
+    first = [name(result["file"], result["channel"]), *named, Text(label, HUES.get(label, ""))]
     last = [seconds(result["duration"]), _notes(result["warnings"])]
     if header.scores:
-        return [*first, *(Text(f"{scores[each]:.2f}", "bold" if each == label else "dim") for each in header.labels), *last]
+        shown = [Text(f"{scores[each]:.2f}" if each in scores else "", "bold" if each == label else "dim") for each in header.labels]
+        return [*first, *shown, *last]
     others = sorted((score, other) for other, score in scores.items() if other != label)
     runner_up = Text(f"{others[-1][1]} {others[-1][0]:.2f}", "dim") if others else Text("")
     return [*first, Text(f"{result['confidence']:.2f}"), runner_up, *last]

@@ -26,7 +26,8 @@ class Csv(Writer):
         self._columns: list[str] | None = None
         self._waiting: list[dict[str, Any]] = []
         if header.kind == "predict":
-            self._start(["file", "channel", "duration", "label", "confidence", *header.labels, "warnings", "error"])
+            named = ["model"] if header.models else []
+            self._start(["file", *named, "channel", "duration", "label", "confidence", *header.labels, "warnings", "error"])
         elif header.kind == "diarize":
             self._start(["file", "channel", *SEGMENT, *header.labels, "speaker", "warnings", "error"])
         elif header.kind == "check":
@@ -106,6 +107,8 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
                 row.update({f"e{index}": f"{number:.9g}" for index, number in enumerate(value)})
             case "error":
                 row[name] = f"{value['type']}: {value['message']}"
+            case "model":
+                row[name] = value["name"]
             case "warnings":
                 row[name] = " ".join(value)
             case "findings":

@@ -34,6 +34,7 @@ class Json(Writer):
         super().open(stream, header)
         self._separator = "\n"
         model = f'"model": {dumps(header.model)}, ' if header.model is not None else ""
+        model = f'"models": {dumps(list(header.models))}, ' if header.models else model
         self.put(f'{{"schema": {dumps(SCHEMA)}, {model}"results": [')
 
     def write(self, record: Record) -> None:

@@ -69,6 +69,11 @@ class UtteranceModel(Diarizing, Adapting):
         self._activity = activity
         self._speech = speech
 
+    @property
+    def opened(self) -> Runtime:
+        """What computes: for ensembles."""
+        return self._runtime
+
     def __repr__(self) -> str:
         own = self.checkpoint
         lines = {
@@ -237,7 +242,7 @@ class UtteranceModel(Diarizing, Adapting):
     def _answer(self, x: Any, options: Options) -> Any:
         each = options.channel == "each"
         if not isinstance(x, list):
-            (results,) = self._run([self._load(x, options)], options)
+            (results,) = self.answers([self._load(x, options)], options)
             return results if each else results[0]
         answers = []
         for answer in self._answers(x, options):
@@ -248,27 +253,33 @@ class UtteranceModel(Diarizing, Adapting):
 
     def _answers(self, inputs: Iterable[AudioInput], options: Options) -> Generator[list[Result] | Failure, None, None]:
         """One list of results, or a Failure, for each input."""
+        with closing(self.decoded(inputs, options)) as found:
+            for group in found:
+                results = iter(self.answers([item for item in group if not isinstance(item, Failure)], options))
+                for item in group:
+                    yield item if isinstance(item, Failure) else next(results)
+
+    def decoded(self, inputs: Iterable[AudioInput], options: Options) -> Generator[list[list[Clip] | Failure], None, None]:
+        """The inputs in groups that are run at once: the clips of each (its channels), or a Failure."""
         budget = GROUP_SECONDS * self.checkpoint.sample_rate
         with closing(load_ahead(partial(self._load, options=options), inputs, size=_samples, budget=budget, catch=BAD_INPUT)) as loaded:
             for group in groups(loaded, size=lambda item: _samples(item.result or []), budget=budget):
-                results = iter(self._run([item.result for item in group if item.result is not None], options))
-                for item in group:
-                    yield next(results) if item.error is None else Failure(item.error, source_name(item.source))
+                yield [item.result or [] if item.error is None else Failure(item.error, source_name(item.source)) for item in group]
 
     def _spoken(
         self, inputs: Iterable[AudioInput], options: Options, rows: Rows, on_failure: Callable[[Failure], None] | None
     ) -> list[NDArray[np.float64]]:
         found: list[NDArray[np.float64]] = []
-        budget = GROUP_SECONDS * self.checkpoint.sample_rate
-        with closing(load_ahead(partial(self._load, options=options), inputs, size=_samples, budget=budget, catch=BAD_INPUT)) as loaded:
-            for group in groups(loaded, size=lambda item: _samples(item.result or []), budget=budget):
+        with closing(self.decoded(inputs, options)) as decoded:
+            for group in decoded:
+                spoken: list[Clip] = []
                 for item in group:
-                    if item.error is None:
-                        continue
-                    if on_failure is None:
+                    if not isinstance(item, Failure):
+                        spoken += [clip for clip in item if not {SILENCE, NO_SPEECH} & set(clip.warnings)]
+                    elif on_failure is None:
                         raise item.error
-                    on_failure(Failure(item.error, source_name(item.source)))
-                spoken = [clip for item in group for clip in item.result or [] if not {SILENCE, NO_SPEECH} & set(clip.warnings)]
+                    else:
+                        on_failure(item)
                 found += [vector for vector, _ in self._over_windows(spoken, options.batch_size, rows)]
         return found
 
@@ -283,7 +294,7 @@ class UtteranceModel(Diarizing, Adapting):
             return (NO_SPEECH,)
         return ()
 
-    def _run(self, inputs: Sequence[list[Clip]], options: Options) -> list[list[Result]]:
+    def answers(self, inputs: Sequence[list[Clip]], options: Options) -> list[list[Result]]:
         """The results of each input's clips."""
         clips = [clip for each in inputs for clip in each if options.kind == "embed" or SILENCE not in clip.warnings]
         pooled = iter(self._pooled(clips, options))

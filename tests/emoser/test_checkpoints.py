@@ -49,7 +49,7 @@ def test_entries_are_typed(registry: Path) -> None:
         (lambda e: e.pop("hub"), r'entry 1 \("miniature"\): missing field hub'),
         (lambda e: e.update(lables=[]), 'unknown field "lables", near "labels"'),
         (lambda e: e["parts"][0].pop("sha256"), r"parts\[0\]: missing field sha256"),
-        (lambda e: e["parts"][0].update(format="tflite"), r"expected one of onnx, torchscript, got 'tflite'"),
+        (lambda e: e["parts"][0].update(format="tflite"), r"expected one of onnx, torchscript, npz, got 'tflite'"),
         (lambda e: e["parts"][0].update(sha256="AB"), "64 lower-case hexadecimal"),
         (lambda e: e["parts"][0].update(path="../../etc/passwd"), "must stay below"),
         (lambda e: e["parts"][0].update(path="/etc/passwd"), "must stay below"),
