@@ -34,9 +34,11 @@ SpeechBrain's emotion diarization works, in a process that may take {memory:g} G
 
 def length(seconds: float) -> str:
     """
-    >>> length(60), length(5400), length(21600)
-    ('1 min', '90 min', '6 h')
+    >>> length(20), length(60), length(5400), length(21600)
+    ('20 s', '1 min', '90 min', '6 h')
     """
+    if seconds < 60:
+        return f"{seconds:g} s"
     return f"{seconds / 3600:g} h" if seconds % 3600 == 0 else f"{seconds / 60:g} min"
 
 
