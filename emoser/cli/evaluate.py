@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ Examples:
   emoser evaluate test.csv -m shiftcnn -m ./mine --plot reliability.png
   emoser evaluate recordings/ --rename anger=angry -o scores.md
   emoser evaluate test.csv --labels neutral,happy,angry,sad -f json
+  emoser evaluate --diarization ZED.json -m shiftcnn -m ./mine
+  emoser evaluate recordings/ --diarization truth.rttm
 
 \b
 MANIFEST is a CSV with the columns path, label and, if known, speaker and corpus
@@ -43,11 +46,18 @@ UAR, WA and macro F1 come with 95 % intervals by bootstrap over speakers; with
 several -m, the first is compared with each other one on the same draws.
 
 \b
+With --diarization, time lines are scored: EDER, frame UAR, segment F1, boundary
+error. REFERENCE is ZED.json, an .rttm, .TextGrid, .csv or .tsv file, or a folder
+of RTTM or TextGrid; MANIFEST then is the folder of the recordings, by default
+that of REFERENCE. What no segment of a reference covers is neutral.
+
+\b
 Exit codes: 0 all done, 1 some file failed (the others are scored), 2 usage,
 3 checkpoint not available, 4 an extra is missing, 130 interrupted.
 """,
 )
-@click.argument("manifest", metavar="MANIFEST")
+@click.argument("manifest", metavar="[MANIFEST]", required=False)
+@click.option("--diarization", metavar="REFERENCE", help="Score emotions over time against these instead.")
 @click.option(
     "-m",
     "--model",
@@ -65,11 +75,18 @@ Exit codes: 0 all done, 1 some file failed (the others are scored), 2 usage,
 @click.option("--plot", metavar="FILE", help="A reliability diagram (png, svg, pdf); needs the extra `plot`.")
 @report_options("table", "json", "csv", "markdown")
 def evaluate(
-    manifest: str, models: tuple[str, ...], labels: tuple[str, ...] | None, renamed: dict[str, str], plot: str | None, **shared: Any
+    manifest: str | None,
+    diarization: str | None,
+    models: tuple[str, ...],
+    labels: tuple[str, ...] | None,
+    renamed: dict[str, str],
+    plot: str | None,
+    **shared: Any,
 ) -> int:
     """Score checkpoints on labelled recordings.
 
-    UAR, WA, macro F1, confusion matrix and calibration error, for each corpus of MANIFEST and all together.
+    UAR, WA, macro F1, confusion matrix and calibration error, for each corpus of MANIFEST and all together; with --diarization, EDER and
+    its kin.
     """
     from emoser.cli import job
     from emoser.cli.labelled import read_labelled
@@ -77,11 +94,19 @@ def evaluate(
     from emoser.errors import UsageError
     from emoser.evaluation import evaluate as evaluated
     from emoser.evaluation import known_to_all
+    from emoser.formats.evaluation import WRITERS
     from emoser.plots import need_matplotlib, reliability_diagram
 
     settings = Settings(**shared)
     if settings.channel == "each":
         raise UsageError("--channel each: a label is of a whole recording; take mix, or one channel by its number")
+    if diarization is not None:
+        for option, value in {"--labels": labels, "--plot": plot, "--batch-size": settings.batch_size}.items():
+            if value is not None:
+                raise UsageError(f"{option} is for labelled clips; leave it out with --diarization")
+        return _timelines(diarization, manifest, models, renamed, settings)
+    if manifest is None:
+        raise click.MissingParameter(param_hint="'MANIFEST'", param_type="argument")
     if plot is not None:
         need_matplotlib()
     clips, failures = read_labelled(manifest, renamed)
@@ -100,9 +125,23 @@ def evaluate(
     failures = [*failures, *broken.values()]
     if plot is not None:
         reliability_diagram({name: (scores["pooled"].reliability, scores["pooled"].ece) for name, scores in result.scores.items()}, plot)
-    _write(settings, result, failures)
+    _write(settings, WRITERS, result, failures)
     if failures:
         job.note(settings, f"{len(failures)} of {len(clips) + len(failures) - len(broken)} inputs failed")
+    return int(bool(failures))
+
+
+def _timelines(reference: str, audio: str | None, models: tuple[str, ...], renamed: dict[str, str], settings: Settings) -> int:
+    from emoser.cli import job
+    from emoser.cli.timelines import evaluated
+    from emoser.formats.timelines import WRITERS
+
+    opened = [job.open_model(replace(settings, model=name)) for name in models]
+    result, failures = evaluated(reference, audio, dict(zip(_names(opened, models), opened, strict=True)), settings, renamed)
+    _write(settings, WRITERS, result, failures)
+    if failures:
+        scored = next(iter(result.scores.values())).recordings
+        job.note(settings, f"{len(failures)} of {scored + len(failures)} recordings failed")
     return int(bool(failures))
 
 
@@ -145,14 +184,14 @@ def _scores(prediction: Prediction | Failure, labels: tuple[str, ...]) -> list[f
     return [scores[label] / total for label in labels]
 
 
-def _write(settings: Settings, result: Any, failures: list[Failure]) -> None:
+def _write(settings: Settings, writers: Mapping[str, Callable[[Any, list[Failure]], str]], result: Any, failures: list[Failure]) -> None:
     from emoser.cli.output import OutputError
-    from emoser.formats.evaluation import SUFFIXES, WRITERS
+    from emoser.formats.evaluation import SUFFIXES
 
     path = None if settings.output in (None, "-") else Path(str(settings.output))
     by_name = SUFFIXES.get(path.suffix.lower()) if path else None
     chosen = settings.format or by_name or ("table" if path is None and sys.stdout.isatty() else "json")
-    text = WRITERS[chosen](result, failures)
+    text = writers[chosen](result, failures)
     if path is None:
         click.echo(text, nl=False)
         return

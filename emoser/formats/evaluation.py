@@ -29,25 +29,25 @@ def as_csv(found: Evaluation, failures: Sequence[Failure]) -> str:
     for name, scores in found.scores.items():
         for corpus, each in scores.items():
             numbers = [value for figure in each.figures().values() for value in (figure.value, *(figure.interval or ("", "")))]
-            writer.writerow([name, corpus, each.clips, each.groups, *map(_rounded, numbers), _rounded(each.ece)])
+            writer.writerow([name, corpus, each.clips, each.groups, *map(rounded, numbers), rounded(each.ece)])
     return text.getvalue()
 
 
 def as_markdown(found: Evaluation, failures: Sequence[Failure]) -> str:
     """Tables in percent."""
-    parts = [_markdown(*_figures(found))]
+    parts = [markdown(*_figures(found))]
     if found.comparisons:
-        parts.append(_markdown(*_differences(found)))
-    parts += [f"{title}\n\n{_markdown(head, rows)}" for title, head, rows in confusions(found)]
+        parts.append(markdown(*_differences(found)))
+    parts += [f"{title}\n\n{markdown(head, rows)}" for title, head, rows in confusions(found)]
     return "\n\n".join([*parts, note(found)]) + "\n"
 
 
 def as_table(found: Evaluation, failures: Sequence[Failure]) -> str:
     """Aligned columns for a terminal, in percent."""
-    parts = [_aligned(*_figures(found))]
+    parts = [aligned(*_figures(found))]
     if found.comparisons:
-        parts.append(_aligned(*_differences(found)))
-    parts += [f"{title}\n{_aligned(head, rows)}" for title, head, rows in confusions(found)]
+        parts.append(aligned(*_differences(found)))
+    parts += [f"{title}\n{aligned(head, rows)}" for title, head, rows in confusions(found)]
     return "\n\n".join([*parts, note(found)]) + "\n"
 
 
@@ -113,15 +113,15 @@ def _differences(found: Evaluation) -> tuple[list[str], list[list[str]]]:
     return ["difference", "corpus", "metric", "points", "p"], rows
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
+def markdown(head: list[str], rows: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _aligned(head: list[str], rows: list[list[str]]) -> str:
+def aligned(head: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(line[index]) for line in (head, *rows)) for index in range(len(head))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in (head, *rows))
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
