@@ -9,10 +9,10 @@ the network's own business: here they are vectors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,40 @@ class Network(Protocol):
     def node(self, frames: Floats, steps: Floats) -> tuple[Floats, Floats]:
         """n frames and n steps -> raw logits of tokens (n, vocabulary), blank first, and of emotions (n, classes)."""
         ...
+
+
+Part = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]  # a graph: named arrays -> named arrays
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The graphs of a checkpoint; a `Network` by its predictor and its joint.
+
+    encoder: `waveform` (batch, samples), `lengths` (batch,) -> `frames` (batch, T, width), `frame_lengths` (batch,), `starts` (batch,): the
+        frame of the clip's time axis at which the first one stands, for silence before it is cut.
+    predictor: `tokens` (batch,), `hidden` and `cell` (layers, batch, state) -> `steps` (batch, width), `hidden_after`, `cell_after`.
+    joint: `frames` (n, width), `steps` (n, width) -> `tokens` (n, vocabulary), `emotions` (n, classes), raw logits.
+    head: the mean `frames` (batch, width) and the mean `steps` (batch, width) of clips -> `logits` (batch, classes), `embedding`.
+    """
+
+    encoder: Part
+    predictor: Part
+    joint: Part
+    head: Part
+    layers: int  # of the predictor's state
+    state: int
+
+    def start(self) -> State:
+        zeros = np.zeros((self.layers, 1, self.state), np.float32)
+        return zeros, zeros
+
+    def step(self, tokens: NDArray[np.int64], state: State) -> tuple[Floats, State]:
+        found = self.predictor({"tokens": tokens, "hidden": state[0], "cell": state[1]})
+        return found["steps"], (found["hidden_after"], found["cell_after"])
+
+    def node(self, frames: Floats, steps: Floats) -> tuple[Floats, Floats]:
+        found = self.joint({"frames": np.ascontiguousarray(frames), "steps": np.ascontiguousarray(steps)})
+        return found["tokens"], found["emotions"]
 
 
 @dataclass(frozen=True)
@@ -190,6 +224,36 @@ def _extended(network: Network, active: Sequence[_Beam], chosen: Sequence[int], 
         )
         for index, (item, (row, token)) in enumerate(zip(parents, pairs, strict=True))
     ]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A decoded clip: what was said and where, raw logits (classes,) of its emotion, the embedding (dim,) that they are read from, its
+    frames (T, width), and the frame of its time axis at which the first one stands."""
+
+    hypothesis: Hypothesis
+    logits: Floats
+    embedding: Floats
+    frames: Floats
+    start: int
+
+
+def hear(
+    parts: Parts, waveform: NDArray[np.float32], lengths: NDArray[np.int64], search: Callable[..., Hypothesis] = greedy
+) -> list[Heard]:
+    """Decodes a batch: `waveform` (batch, samples), each row padded with zeros to the right of its `lengths` (batch,) samples.
+
+    search: `greedy`, `beam_search`, or either with its options bound.
+    """
+    found = parts.encoder({"waveform": waveform, "lengths": lengths})
+    clips = [frames[:count] for frames, count in zip(found["frames"], found["frame_lengths"], strict=True)]
+    hypotheses = [search(parts, frames) for frames in clips]
+    # A click in a clip's last few milliseconds may leave no frame at all: its mean is then of nothing, 0.
+    means = [frames.mean(0) if len(frames) else np.zeros(found["frames"].shape[2], np.float32) for frames in clips]
+    steps = [item.steps.mean(0) for item in hypotheses]
+    read = parts.head({"frames": np.stack(means).astype(np.float32), "steps": np.stack(steps).astype(np.float32)})
+    rows = zip(hypotheses, read["logits"], read["embedding"], clips, found["starts"], strict=True)
+    return [Heard(item, logits, embedding, frames, int(start)) for item, logits, embedding, frames, start in rows]
 
 
 # what is read at the nodes once the text is known

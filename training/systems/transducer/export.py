@@ -1,0 +1,339 @@
+"""`python -m training export RECIPE` for transducers: four graphs, in ONNX and in TorchScript, checked against each other.
+
+The parts and their ports are those of `emoser.models.transducer.Parts`; the frame-wise baseline is one graph with the interface of
+utterance checkpoints. Weights are stored as in training/export.py. Each file says what it is in its own metadata: the fields of every
+checkpoint, the symbols, the temperature of frames, its role and the size of the predictor's state.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.export import Dim
+
+from emoser.audio import tone
+from emoser.digests import sha256
+from emoser.models.transducer import Heard, Part, Parts, hear
+from training.data import Example, read
+from training.export import FEWEST_HALVED, HalfStored, register, write_onnx
+from training.graphs import strip_torchscript, strip_traces
+from training.runs import CLONE, RECORDS, Places
+from training.systems.transducer.model import TransducerModel
+from training.systems.transducer.networks import FrameWise, Transducer
+from training.systems.transducer.recipe import TransducerRecipe
+from training.systems.transducer.runs import Prepared, prepare
+
+LONGEST_WINDOW = 20.0  # s, as of the other systems
+TOLERANCE = 1e-3  # of logits, ONNX against TorchScript: differences add up along the predictor's steps
+REGISTRY = Path("checkpoints") / "transducers.yaml"
+
+log = logging.getLogger(__name__)
+
+
+class EncoderPart(nn.Module):
+    def __init__(self, model: TransducerModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        layers, frames, starts = self.model.listen(waveform, lengths)
+        return self.model.network.frames(layers, frames), frames, starts
+
+
+class PredictorPart(nn.Module):
+    def __init__(self, network: Transducer) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, tokens: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        steps, (hidden, cell) = self.network.step(tokens, (hidden, cell))
+        return steps, hidden, cell
+
+
+class JointPart(nn.Module):
+    def __init__(self, network: Transducer) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.node(frames, steps)
+
+
+class HeadPart(nn.Module):
+    def __init__(self, network: Transducer) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.utterance(frames, steps)
+
+
+class FrameWisePart(nn.Module):
+    """The interface of utterance checkpoints (docs/architecture.md): frames on the clip's own time axis."""
+
+    def __init__(self, model: TransducerModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        layers, inner, starts = self.model.listen(waveform, lengths)
+        logits, embedding, read = self.model.network(layers, inner)
+        hop = self.model.frame_samples
+        total = (waveform.shape[1] + hop - 1) // hop
+        place = torch.arange(total, device=waveform.device)[None, :] - starts[:, None]
+        inside = (place >= 0) & (place < inner[:, None])
+        place = torch.minimum(place, (inner - 1)[:, None]).clamp(min=0)[:, :, None].expand(-1, -1, read.shape[2])
+        frames = torch.where(inside[:, :, None], torch.gather(read, 1, place), 0.0)
+        return logits, frames, embedding, torch.div(lengths + hop - 1, hop, rounding_mode="floor")
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A part with the names of its ports, inputs to trace it with, and which axes of these may have any size."""
+
+    module: nn.Module
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    example: tuple[Tensor, ...]
+    axes: tuple[dict[int, Any], ...]
+
+
+def graphs_of(model: TransducerModel) -> dict[str, Graph]:
+    """Role -> graph."""
+    model = model.eval().requires_grad_(False)
+    batch, samples = Dim("batch", min=1, max=4096), Dim("samples", min=1600, max=480_000)
+    heard = (torch.randn(2, 16_000) * 0.1, torch.tensor([16_000, 12_000]))
+    wave = {"inputs": ("waveform", "lengths"), "example": heard, "axes": ({0: batch, 1: samples}, {0: batch})}
+    if isinstance(model.network, FrameWise):
+        return {"model": Graph(FrameWisePart(model), outputs=("logits", "frames", "embedding", "frame_lengths"), **wave)}
+    network = model.network
+    with torch.no_grad():
+        width = EncoderPart(model)(*heard)[0].shape[2]
+        hidden, cell = network.start(3)
+        tokens = torch.tensor([0, 1, 2])
+        steps = network.step(tokens, (hidden, cell))[0]
+    pair = (torch.randn(3, width), steps)
+    several = ({0: batch}, {0: batch})
+    return {
+        "encoder": Graph(EncoderPart(model), outputs=("frames", "frame_lengths", "starts"), **wave),
+        "predictor": Graph(
+            PredictorPart(network),
+            ("tokens", "hidden", "cell"),
+            ("steps", "hidden_after", "cell_after"),
+            (tokens, hidden, cell),
+            ({0: batch}, {1: batch}, {1: batch}),
+        ),
+        "joint": Graph(JointPart(network), ("frames", "steps"), ("tokens", "emotions"), pair, several),
+        "head": Graph(HeadPart(network), ("frames", "steps"), ("logits", "embedding"), pair, several),
+    }
+
+
+def onnx_of(graph: Graph) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        graph.module.eval(),
+        graph.example,
+        dynamo=True,
+        verbose=False,
+        input_names=list(graph.inputs),
+        output_names=list(graph.outputs),
+        dynamic_shapes=graph.axes,
+    )
+    assert program is not None
+    proto: onnx.ModelProto = program.model_proto
+    strip_traces(proto)
+    return proto
+
+
+class HalfStoredPart(HalfStored):
+    """`HalfStored` for any inputs."""
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        for index, (module, leaf) in enumerate(self.owners):
+            module.__dict__[leaf] = getattr(self, f"half_{index}").float()
+        return tuple(self.graph(*inputs))
+
+
+def write_torchscript(graph: Graph, description: dict[str, Any], path: Path) -> None:
+    part = HalfStoredPart(copy.deepcopy(graph.module).eval()).eval()
+    with torch.no_grad():
+        traced = torch.jit.trace(part, graph.example, check_trace=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.jit.save(traced, str(path), _extra_files={"emoser.json": json.dumps(description)})
+    strip_torchscript(path)
+
+
+def onnx_part(path: Path) -> Part:
+    """An ONNX file on the CPU, by its own names of inputs and outputs."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [port.name for port in session.get_outputs()]
+    return lambda feeds: dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def torchscript_part(path: Path, graph: Graph) -> Part:
+    module = torch.jit.load(str(path))
+
+    def run(feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        with torch.no_grad():
+            outputs = module(*(torch.from_numpy(np.ascontiguousarray(feeds[name])) for name in graph.inputs))
+        return {name: value.numpy() for name, value in zip(graph.outputs, outputs, strict=True)}
+
+    return run
+
+
+def run_export(recipe: TransducerRecipe, places: Places, root: Path = CLONE, record: bool = True) -> dict[str, Any]:
+    """Writes the files of all parts under `root`/checkpoints and their entry in a registry there; returns the entry.
+
+    The registry of transducers is checkpoints/transducers.yaml; the frame-wise baseline, an utterance checkpoint, goes into
+    checkpoints.yaml. With `record`, the run's record goes to training/records. Raises where ONNX and TorchScript disagree.
+    """
+    prepared = prepare(recipe, places)
+    run = prepared.record()
+    model = _rounded(prepared.trained())
+    network = model.network
+    single = isinstance(network, FrameWise)
+    description = {
+        "name": recipe.name,
+        "task": "utterance" if single else recipe.task,
+        "labels": list(recipe.data.labels),
+        "sample_rate": 16_000,
+        "frame_hop": model.frame_hop,
+        "longest_window": LONGEST_WINDOW,
+        "temperature": run["temperature"],
+        "revision": str(recipe.register.get("revision", "1")),
+        "license": recipe.register["license"],
+        "summary": recipe.summary,
+        "encoder": f"Whisper tiny.en front end and {recipe.model.blocks} blocks, {recipe.model.frozen_blocks} of them frozen",
+    }
+    if isinstance(network, Transducer):
+        state = {"layers": network.predictors, "width": network.sizes.predictor}
+        symbols = list(prepared.shelf.vocabulary.symbols)
+        description |= {"frame_temperature": run["frame_temperature"], "symbols": symbols, "state": state}
+    graphs = graphs_of(model)
+    folders = {"onnx": root / "checkpoints" / "onnx", "torchscript": root / "checkpoints" / "torchscript"}
+    files: dict[tuple[str, str], Path] = {}
+    for role, graph in graphs.items():
+        stem = recipe.name if single else f"{recipe.name}-{role}"
+        own = description if single else {**description, "role": role}
+        files[role, "onnx"] = folders["onnx"] / f"{stem}.onnx"
+        files[role, "torchscript"] = folders["torchscript"] / f"{stem}.ts"
+        write_onnx(onnx_of(graph), own, files[role, "onnx"])
+        write_torchscript(graph, own, files[role, "torchscript"])
+    both = {
+        "onnx": {role: onnx_part(files[role, "onnx"]) for role in graphs},
+        "torchscript": {role: torchscript_part(files[role, "torchscript"], graph) for role, graph in graphs.items()},
+    }
+    compare(both, network, prepared)
+    registry = root / ("checkpoints.yaml" if single else REGISTRY)
+    entry = {
+        **description,
+        "system": recipe.register["system"],
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "languages": recipe.register["languages"],
+        "parts": [
+            {
+                "role": role,
+                "format": kind,
+                "precision": "fp16",
+                "path": path.relative_to(registry.parent).as_posix(),
+                "size": path.stat().st_size,
+                "sha256": sha256(path),
+            }
+            for (role, kind), path in files.items()
+        ],
+        "temperature_fitted_on": "validation speakers of the training corpora",
+        "metrics": _metrics(prepared),
+        "commercial_use": bool(recipe.register["commercial_use"]),
+        "trained_on": recipe.register["trained_on"],
+        "recipe": f"training/recipes/{recipe.name}.yaml",
+        "hub": None,
+        "golden": {"input": "tone", **golden(both["onnx"], network)},
+    }
+    register(entry, registry)
+    if record:
+        RECORDS.mkdir(exist_ok=True)
+        made = {f"{part['role']}-{part['format']}-{part['precision']}": part["sha256"] for part in entry["parts"]}
+        text = json.dumps({**run, "test": _test(prepared), "files": made}, indent=1) + "\n"
+        (RECORDS / f"{recipe.name}.json").write_text(text, encoding="utf-8")
+    return entry
+
+
+def parts_of(opened: dict[str, Part], network: Transducer) -> Parts:
+    return Parts(**opened, layers=network.predictors, state=network.sizes.predictor)
+
+
+def golden(opened: dict[str, Part], network: Transducer | FrameWise) -> dict[str, Any]:
+    """What the checkpoint says of the golden tone: logits and, of a transducer, tokens."""
+    waveform = np.asarray(tone(), np.float32)[None]
+    lengths = np.array([waveform.shape[1]])
+    if isinstance(network, FrameWise):
+        found = opened["model"]({"waveform": waveform, "lengths": lengths})["logits"][0]
+        return {"logits": [round(float(value), 5) for value in found]}
+    (heard,) = hear(parts_of(opened, network), waveform, lengths)
+    return {"logits": [round(float(value), 5) for value in heard.logits], "tokens": list(heard.hypothesis.tokens)}
+
+
+def compare(both: dict[str, dict[str, Part]], network: Transducer | FrameWise, prepared: Prepared, clips: int = 8) -> None:
+    """Both formats on real test clips, decoded: the same tokens in the same frames, logits within `TOLERANCE`."""
+    waveform, lengths = padded(prepared.clips.test[:: max(1, len(prepared.clips.test) // clips)][:clips])
+    if isinstance(network, FrameWise):
+        first, second = (opened["model"]({"waveform": waveform, "lengths": lengths}) for opened in both.values())
+        worst = max(float(np.abs(first[name] - second[name]).max()) for name in ("logits", "frames"))
+    else:
+        decoded = [hear(parts_of(opened, network), waveform, lengths) for opened in both.values()]
+        worst = max(_difference(a, b) for a, b in zip(*decoded, strict=True))
+    log.info("ONNX against TorchScript, largest difference: %s", worst)
+    if worst > TOLERANCE:
+        raise RuntimeError(f"ONNX and TorchScript differ by {worst}, more than {TOLERANCE}")
+
+
+def _difference(first: Heard, second: Heard) -> float:
+    if (first.hypothesis.tokens, first.hypothesis.places) != (second.hypothesis.tokens, second.hypothesis.places):
+        return float("inf")
+    pairs = ((first.logits, second.logits), (first.hypothesis.emotions, second.hypothesis.emotions))
+    return max((float(np.abs(a - b).max()) for a, b in pairs if a.size), default=0.0)
+
+
+def padded(examples: Sequence[Example]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    samples = [read(example.file) for example in examples]
+    lengths = np.array([len(clip) for clip in samples], dtype=np.int64)
+    waveform = np.zeros((len(samples), int(lengths.max())), dtype=np.float32)
+    for row, clip in zip(waveform, samples, strict=True):
+        row[: len(clip)] = clip
+    return waveform, lengths
+
+
+def _rounded(model: TransducerModel) -> TransducerModel:
+    """The model with its large weights rounded to what fp16 holds: what all files compute with."""
+    state = model.state_dict()
+    model.load_state_dict({name: value.half().float() if value.numel() >= FEWEST_HALVED else value for name, value in state.items()})
+    return model
+
+
+def _test(prepared: Prepared) -> dict[str, Any]:
+    file = prepared.folder / "test.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{prepared.recipe.name} has no test scores yet: python -m training evaluate {prepared.recipe.name}")
+    scores: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return scores
+
+
+def _metrics(prepared: Prepared) -> list[dict[str, Any]]:
+    """The registry's figures: the test speakers of each corpus, and all pooled; one without an interval is not registered."""
+    test = _test(prepared)
+    return [
+        {"corpus": corpus, "protocol": "held-out speakers", **{name: value[name] for name in ("uar", "interval", "clips", "speakers")}}
+        for corpus, value in {**test["corpora"], "pooled": test["pooled"]}.items()
+        if value["interval"] is not None
+    ]
