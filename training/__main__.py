@@ -36,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         ("evaluate", "score a trained run on its test speakers"),
         ("export", "write a trained run as ONNX and TorchScript and register it"),
         ("unseen", "the recipe once for each corpus left out, tested on that corpus"),
+        ("pretrain", "go on training the encoder without labels (a recipe of task: pretraining)"),
         ("crossval", "the recipe on every fold of a corpus, with a report"),
         ("reproduce", "fit, evaluate and export anew, and compare with the committed record"),
     ):
@@ -95,6 +96,10 @@ def _run(options: argparse.Namespace) -> int:
             from training.export import run_export
 
             run_export(recipe, places)
+        elif options.command == "pretrain":
+            from training.pretrain import run_pretrain
+
+            run_pretrain(recipe, places)
         elif options.command == "crossval":
             _crossval(recipe, places, options)
         elif options.command == "unseen":

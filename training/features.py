@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from emoser.digests import sha256
 from training.augment import RATE, Augmenter, Chances, Samples
 from training.data import Example, noises, read, rooms
-from training.encoders.compact import CompactEncoder
+from training.encoders import build_encoder
 
 CLIPS_A_PART = 400
 SECONDS_A_BATCH = 60  # of padded audio
@@ -42,6 +42,7 @@ class Source:
     chances: Chances
     corpora: Path | None = None
     first_layer: int | None = None  # the lowest layer kept; None: that after the frozen blocks alone
+    encoder: str | None = None  # as `Model.encoder`; the weights' checksum tells encoders apart in the key
 
     @property
     def key(self) -> str:
@@ -106,7 +107,7 @@ class _Worker:
     def __init__(self, source: Source) -> None:
         torch.set_num_threads(1)
         self.blocks = source.frozen_blocks
-        self.encoder = CompactEncoder(max(1, source.frozen_blocks)).load_whisper(source.weights).eval()
+        self.encoder = build_encoder(source.encoder, max(1, source.frozen_blocks)).load(source.weights).eval()
         self.source = source
 
     @cached_property

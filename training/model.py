@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, CompactEncoder, frame_mask
+from training.encoders import build_encoder
+from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, frame_mask
 from training.recipe import Model
 from training.systems.shiftser import HeadOutput, SpecAugment, build_head
 
@@ -140,7 +141,7 @@ class EmotionModel(nn.Module):
         self.frozen_blocks = options.frozen_blocks
         self.first_layer = options.frozen_blocks if options.first_layer is None else options.first_layer
         self.pool = options.pool
-        self.encoder = CompactEncoder(options.blocks)
+        self.encoder = build_encoder(options.encoder, options.blocks)
         layers = options.blocks - self.first_layer + 1
         self.mix = LayerMix(layers, self.encoder.width)
         self.head = build_head(options.head, self.encoder.width, classes, **options.head_options)

@@ -45,6 +45,18 @@ WEIGHTS = {
         "whisper_tiny_en_encoder_fp16.npz", "the encoder of OpenAI Whisper tiny.en, https://github.com/openai/whisper", "MIT"
     ),
     "efficientat-mn04": Weights("efficientat_mn04_as_fp32.npz", "EfficientAT mn04_as, https://github.com/fschmid56/EfficientAT", "MIT"),
+    **{
+        name: Weights(f"{name}/model.safetensors", f"https://huggingface.co/{repository} (config.json beside it)", licence)
+        for name, repository, licence in (
+            ("wav2vec2-base", "facebook/wav2vec2-base", "Apache-2.0"),
+            ("wav2vec2-large", "facebook/wav2vec2-large-lv60", "Apache-2.0"),
+            ("hubert-base", "facebook/hubert-base-ls960", "Apache-2.0"),
+            ("hubert-large", "facebook/hubert-large-ll60k", "Apache-2.0"),
+            ("wavlm-base", "microsoft/wavlm-base", "CC BY-SA 3.0"),
+            ("wavlm-base-plus", "microsoft/wavlm-base-plus", "CC BY-SA 3.0"),
+            ("wavlm-large", "microsoft/wavlm-large", "CC BY-SA 3.0"),
+        )
+    },
     "silero-vad": Weights("silero_vad_16k_fp32.npz", "Silero VAD, 16 kHz, https://github.com/snakers4/silero-vad", "MIT"),
 }
 

@@ -47,6 +47,8 @@ class Model:
     """Encoder and head. `frozen_blocks` lower blocks keep the start weights, and their output is cached: where that is all of them, a
     head trains on a CPU in about a minute."""
 
+    encoder: str | None = None  # a name of training/encoders/ssl.py; None: the compact encoder
+    start: str | None = None  # a file of start weights (training/pretrain.py writes some); None: those named in training/paths.py
     blocks: int = 3
     frozen_blocks: int = 1
     first_layer: int | None = None  # lowest layer (0: before the blocks) that mix and read-outs see; None: the last frozen one
@@ -145,11 +147,15 @@ def _kind(values: dict[str, Any]) -> type[Recipe]:
         from training.systems.transducer.recipe import TransducerRecipe
 
         return TransducerRecipe
+    if values.get("task") == "pretraining":
+        from training.pretrain import PretrainingRecipe
+
+        return PretrainingRecipe
     return Recipe
 
 
 def _check(recipe: Recipe) -> None:
-    if len(recipe.data.labels) < 2:
+    if len(recipe.data.labels) < 2 and recipe.task != "pretraining":
         raise RecipeError("data.labels needs two labels at least")
     if set(recipe.data.labels) & set(recipe.data.more_labels):
         raise RecipeError("data.more_labels repeats labels of data.labels")

@@ -61,7 +61,7 @@ class Prepared:
         """A new model: the head at random by the recipe's seed, the encoder from the start weights."""
         torch.manual_seed(self.recipe.schedule.seed)
         model = EmotionModel(self.recipe.model, len(self.recipe.all_labels))
-        model.encoder.load_whisper(self.source.weights)
+        model.encoder.load(self.source.weights)
         return model
 
     def trained(self) -> EmotionModel:
@@ -92,8 +92,12 @@ def prepare(recipe: Recipe, places: Places) -> Prepared:
 
 def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Path) -> Prepared:
     """The same for clips and a run's folder that the caller chooses."""
-    weights = paths.weights(START_WEIGHTS, places.weights)
-    source = Source(weights, recipe.model.frozen_blocks, recipe.augmentation.chances, places.corpora, recipe.model.first_layer)
+    named = recipe.model.encoder or START_WEIGHTS
+    weights = Path(recipe.model.start) if recipe.model.start else paths.weights(named, places.weights)
+    if not weights.is_file():
+        raise FileNotFoundError(f"model.start: there is no {weights}")
+    frozen, first = recipe.model.frozen_blocks, recipe.model.first_layer
+    source = Source(weights, frozen, recipe.augmentation.chances, places.corpora, first, recipe.model.encoder)
     jobs = [(0, (*examples.train, *examples.validation, *examples.test))]
     if recipe.augmentation.views:
         jobs.append((1, (*examples.train, *examples.validation)))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,9 +57,34 @@ def test_name_is_the_files_or_the_given_one(recipe_file: Callable[[str], Path]) 
 def test_shipped_recipes_by_name(name: str) -> None:
     recipe = read_recipe(name)
     assert recipe.name == name and recipe.summary
+    if recipe.task == "pretraining":  # what it makes is no checkpoint
+        return
     assert {"license", "commercial_use", "system", "languages", "trained_on"} <= set(recipe.register)
     assert {entry["corpus"] for entry in recipe.register["trained_on"]} == set(recipe.data.corpora)
     assert recipe.all_labels == recipe.data.labels + recipe.data.more_labels
+
+
+def test_a_recipe_may_be_like_another(recipe_file: Callable[[str], Path], tmp_path: Path) -> None:
+    base = read_recipe("shiftcnn-frozen")
+    found = read_recipe("lstm-frozen")
+    assert found.model == replace(base.model, head="lstm") and found.schedule == base.schedule and found.data == base.data
+    file = recipe_file("like: cnn\nmodel: {pool: 1}\n")
+    assert read_recipe(file).model == replace(read_recipe("cnn").model, pool=1)
+    (tmp_path / "a.yaml").write_text("like: b\n")
+    (tmp_path / "b.yaml").write_text("like: a\n")
+    with pytest.raises(RecipeError, match="a -> b -> a"):
+        read_recipe(tmp_path / "a.yaml")
+    with pytest.raises(RecipeError, match="no recipe"):
+        read_recipe(recipe_file("like: nothing\n"))
+
+
+def test_an_option_left_at_none_does_not_change_the_checksum(tiny: Callable[..., Recipe]) -> None:
+    before = tiny()
+    assert before.model.first_layer is None
+    assert replace(before, model=replace(before.model, first_layer=0)).checksum() != before.checksum()
+    parts = {name: value for name, value in before.to_dict().items() if name not in ("name", "summary", "register")}
+    parts["model"] = {name: value for name, value in parts["model"].items() if name not in ("first_layer", "encoder", "start")}
+    assert hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest() == before.checksum()
 
 
 # overrides

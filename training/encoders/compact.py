@@ -225,6 +225,10 @@ class CompactEncoder(nn.Module):
             states.append(block(states[-1], bias))
         return states
 
+    def load(self, path: Path) -> CompactEncoder:
+        """The start weights of this encoder: those of Whisper."""
+        return self.load_whisper(path)
+
     def load_whisper(self, path: str | Path) -> CompactEncoder:
         """Takes the weights from an .npz with Whisper's own names (`encoder.conv1.weight`, ...); blocks beyond ours are left out."""
         with np.load(path) as arrays:
