@@ -1,0 +1,52 @@
+"""The adaptation benchmark: its draws, and that a tiny model is measured in every way."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.accuracy.adaptation import DRAWS, draws_of, measure, table
+from emoser.adaptation import Reference
+from emoser.metrics import unweighted_average_recall
+from training.model import EmotionModel, Pooled
+from training.recipe import Model
+
+LABELS = ("neutral", "happy", "angry")
+
+
+def test_draws_are_as_large_and_as_one_sided_as_they_say() -> None:
+    targets = np.repeat(np.arange(3), 80)
+    found = dict(draws_of(targets, LABELS, np.random.default_rng(0)))
+    assert {name: len(draws) for name, draws in found.items() if name != "all"} == {name: DRAWS for name in found if name != "all"}
+    assert len(found["all"][0]) == 240 and {len(set(draw.tolist())) for draw in found["30 clips"]} == {30}
+    assert set(targets[found["100 happy alone"][0]].tolist()) == {1}
+    assert Counter(targets[found["two thirds angry"][0]].tolist())[2] == 60
+
+
+def test_a_moved_corpus_is_won_back() -> None:
+    torch.manual_seed(0)
+    model = EmotionModel(Model(blocks=1, frozen_blocks=1, head_options={"expansion": 1}), 3).eval()
+    random = np.random.default_rng(0)
+    targets = np.arange(300) % 3
+    width = model.vector_width
+    with torch.no_grad():
+        model.head.classifier.weight.zero_()
+        model.head.classifier.bias.zero_()
+        model.head.classifier.weight[:, :3] = 3 * torch.eye(3)
+    clean = 0.3 * random.standard_normal((300, width))
+    clean[np.arange(300), targets] += 1.0
+    speakers = np.array(["ab"[index // 150] for index in range(300)])
+    reference = Reference.of(clean, targets, speakers)
+    moved = clean.copy()
+    moved[:, 0] += 1.5  # everything sounds neutral there
+    pooled = Pooled(torch.from_numpy(moved.astype(np.float32)), None, torch.zeros(300, 0, 3))
+    found = measure(model, pooled, targets, speakers, reference, 1.0, LABELS)
+    assert found["none"] < 0.5 and found["all"] > found["30 clips"] > found["10 clips"] >= found["none"]
+    assert found["each speaker's own"] > 0.7
+    assert unweighted_average_recall(targets, clean[:, :3].argmax(1)) >= found["all"]
+    text = table({"demo": found, "other": {"none": 0.5}})
+    assert text.splitlines()[2].startswith(f"| demo | {100 * found['none']:.1f} |") and " - |" in text.splitlines()[3]
+    assert found["all"] == pytest.approx(measure(model, pooled, targets, speakers, reference, 1.0, LABELS)["all"])
