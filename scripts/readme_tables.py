@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.accuracy import table  # noqa: E402
+from benchmarks.diarization import table as diarization  # noqa: E402
 from emoser.checkpoints import Checkpoint, list_checkpoints  # noqa: E402
 
 PAGE = ROOT / "README.md"
@@ -59,6 +60,7 @@ BLOCKS = {
     "accuracy": lambda: table.accuracy("speakers"),
     "unseen": lambda: table.accuracy("unseen"),
     "robustness": table.robustness,
+    "diarization": diarization.overview,
     "speed": speed,
 }
 
