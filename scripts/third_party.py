@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "third-party.md"
 BEGIN, END = "<!-- dependencies: begin -->", "<!-- dependencies: end -->"
 # where the metadata contradict themselves, what the package's own licence file says
-CORRECTED = {"opensmile": "audEERING Research License (so its LICENSE; a classifier says MIT)"}
+CORRECTED = {
+    "opensmile": "audEERING Research License (so its LICENSE; a classifier says MIT)",
+    "textgrid": "MIT (so its LICENSE; the metadata say nothing)",
+}
 HEAD = "| package | licence by its metadata | needed for |\n| --- | --- | --- |"
 
 

@@ -15,6 +15,7 @@ from emoser.errors import CheckpointError
 from emoser.models.pooling import calibrated
 from emoser.results import Word
 
+NOTHING = 1e-6  # logits of a frame that are all smaller say nothing: the graph cut it off, and an ensemble's mean of zeros is nearly zero
 # A window's waveform (samples,) -> its logits (classes,) and those of its frames (frames, classes), raw.
 Graph = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
@@ -92,7 +93,7 @@ class WindowedFrames:
             raise CheckpointError(f"the graph gave {len(frames)} frames for {len(waveform)} samples; {count} of {self.frame} are expected")
         heard = np.pad(frames, ((0, count - len(frames)), (0, 0)))
         place = np.arange(count) + 0.5
-        weights = np.minimum(place, count - place) * heard.any(axis=1)
+        weights = np.minimum(place, count - place) * (np.abs(heard) > NOTHING).any(axis=1)
         if self._settings.posteriors == "windows":
             heard = np.broadcast_to(logits, heard.shape)
         self._sums[:count] += weights[:, None] * heard
