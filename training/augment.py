@@ -154,8 +154,8 @@ class Chances:
     # the room and what else sounds in it
     noise: float = 0.5
     snr_db: tuple[float, float] = (5.0, 30.0)
-    room: float = 0.6
-    made_up_room: float = 0.5  # of the rooms: the others are measured ones
+    room: float = 0.3
+    made_up_room: float | None = None  # of the rooms: the others are measured ones
     # the microphone
     tilt: float = 0.6
     tilt_db: float = 8.0
@@ -168,7 +168,7 @@ class Chances:
     kilobits: tuple[int, ...] = (16, 24, 32, 48)
     # the voice
     speed: float = 0.5
-    speeds: tuple[float, float] = (0.85, 1.15)
+    speeds: tuple[float, float] = (0.88, 1.12)
     # the editor
     cut: float = 0.3
     cut_seconds: tuple[float, float] = (1.2, 3.0)
@@ -195,8 +195,8 @@ class Augmenter:
                 x = x[start : start + length]
         if drawn(chances.speed):
             x = change_speed(x, random.uniform(*chances.speeds))
-        if drawn(chances.room):
-            made_up = drawn(chances.made_up_room) or not self.rooms
+        if (self.rooms or chances.made_up_room) and drawn(chances.room):
+            made_up = chances.made_up_room and (not self.rooms or drawn(chances.made_up_room))
             x = reverberate(x, made_up_room(random) if made_up else self.rooms[int(random.integers(len(self.rooms)))])
         if self.noises and drawn(chances.noise):
             noise = self.noises[int(random.integers(len(self.noises)))]

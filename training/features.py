@@ -25,6 +25,7 @@ from emoser.digests import sha256
 from training.augment import RATE, Augmenter, Chances, Samples
 from training.data import Example, noises, read, rooms
 from training.encoders import build_encoder
+from training.recipe import without_none
 
 CLIPS_A_PART = 400
 SECONDS_A_BATCH = 60  # of padded audio
@@ -46,7 +47,7 @@ class Source:
 
     @property
     def key(self) -> str:
-        parts = [sha256(self.weights), self.frozen_blocks, dataclasses.asdict(self.chances)]
+        parts = [sha256(self.weights), self.frozen_blocks, without_none(dataclasses.asdict(self.chances))]
         if self.first_layer not in (None, self.frozen_blocks):
             parts.append(self.first_layer)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

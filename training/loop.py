@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 RUNNING = "running.pt"
 UNTRAINED = 10_000_000  # steps from here on are drawn for statistics only
-OFFSETS_KEPT = 0.5  # of the class offsets: corpora disagree on them, and half served those that were left out best (docs/experiments.md)
 SAVE_SECONDS = 180.0  # between two saved states of a running training
 
 
@@ -288,7 +287,7 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
 def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:
     """Fits class offsets on validation speakers and adds them to the model's own first `own` classes; then fits the temperature."""
     logits = logits_of(model, examples.validation, features, 0)[:, :own]
-    offsets = OFFSETS_KEPT * class_offsets(logits, examples.validation)
+    offsets = class_offsets(logits, examples.validation)
     model.add_offsets(torch.from_numpy(offsets.astype(np.float32)))
     targets = np.array([example.target for example in examples.validation])
     return [float(value) for value in offsets], temperature_of(logits + offsets, targets)

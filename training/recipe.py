@@ -82,7 +82,7 @@ class Schedule:
     clip_norm: float = 5.0
     label_smoothing: float = 0.1
     mixup: float = 0.0  # alpha of the Beta distribution by which pooled clips are mixed in pairs, and their targets; 0 is off
-    voices: float = 0.0  # chance that a pooled clip is put in another speaker's place (training/voices.py); 0 is off
+    voices: float | None = None  # chance that a pooled clip is put in another speaker's place (training/voices.py)
     head_loss: float = 0.3  # weight of the loss of the paper's head by itself where `model.statistics` adds a second read-out
     subset_loss: float = 0.5  # weight of the loss over the checkpoint's own labels where `more_labels` are trained too
     average: float = 0.995  # decay of the averaged weights, which are the ones that are kept; 0 is off
@@ -114,8 +114,13 @@ class Recipe:
         """Of everything that changes the weights: the registry's fields and the summary do not, nor does an option left at None, so that a
         recipe keeps its checksum when a new option comes."""
         parts = {name: value for name, value in self.to_dict().items() if name not in ("name", "summary", "register")}
-        parts["model"] = {name: value for name, value in parts["model"].items() if value is not None}
+        parts = without_none(parts)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def without_none(values: dict[str, Any]) -> dict[str, Any]:
+    """The fields that are set, of sections too."""
+    return {name: without_none(value) if isinstance(value, dict) else value for name, value in values.items() if value is not None}
 
 
 def read_recipe(path: str | Path, overrides: typing.Sequence[str] = (), name: str | None = None) -> Recipe:

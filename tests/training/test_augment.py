@@ -250,12 +250,12 @@ def test_noise_is_drawn_within_its_bounds() -> None:
 
 
 def test_without_sounds_nothing_is_mixed_in() -> None:
-    chances = dataclasses.replace(NEVER, noise=1.0)
+    chances = dataclasses.replace(NEVER, noise=1.0, room=1.0)
     assert np.array_equal(Augmenter([], [], chances)(voice(), np.random.default_rng(0)), voice())
 
 
 def test_without_measured_rooms_all_are_made_up() -> None:
-    chances = dataclasses.replace(NEVER, room=1.0, made_up_room=0.0)
+    chances = dataclasses.replace(NEVER, room=1.0, made_up_room=0.1)
     heard = Augmenter([], [], chances)(voice(), np.random.default_rng(0))
     assert len(heard) == len(voice())
     dry, wet = (np.abs(np.fft.rfft(x)) for x in (voice(), heard))
