@@ -49,7 +49,7 @@ FADE = round(0.01 * SAMPLE_RATE)  # samples: no click where pieces meet
 FOLDS = {"test": "5", "validation": "4"}
 SEEDS = {"test": 21, "validation": 22}
 STEP = 0.01  # s between the times at which a recording is looked at
-GATES: dict[str, tuple[float, ...]] = {"speech_on": (0.4, 0.5, 0.6, 0.7, 0.8), "shortest_speech": (0.2, 0.3, 0.5)}
+GATES: dict[str, tuple[float, ...]] = {"speech_on": (0.4, 0.5, 0.6, 0.7, 0.8), "shortest_pause": (0.4, 0.8, 1.2)}
 BELOW = 0.15  # what speech_off is below speech_on (Silero VAD's own distance)
 
 
