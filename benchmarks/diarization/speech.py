@@ -36,7 +36,7 @@ from emoser.metrics.bootstrap import drawn, interval_of
 from emoser.metrics.diarization import NEUTRAL
 from emoser.models.utterance import UtteranceModel
 from emoser.results import SILENCE, Frames
-from training.corpora import Utterance, default_split, load
+from training.corpora import default_split, load
 from training.data import read
 from training.mixing import trimmed
 
@@ -73,12 +73,18 @@ def material(part: str, corpora: Path | None = None) -> Material:
         manifest = default_split(load(corpus, corpora)).parts[part]
         speech += [manifest.file(item) for item in manifest if item.emotion in LABELS]
     noises = load("esc10", corpora)
-    return Material(speech, [(item.text, noises.file(item)) for item in noises if fold(item) == FOLDS[part]])
+    named = [(*class_and_fold(item.path), noises.file(item)) for item in noises]
+    return Material(speech, [(name, file) for name, fold, file in named if fold == FOLDS[part]])
 
 
-def fold(item: Utterance) -> str:
-    """Clips are named `<class number>_<class>_<fold>-<source>-<take>`."""
-    return Path(item.path).stem.rsplit("_", 1)[-1].split("-")[0]
+def class_and_fold(path: str) -> tuple[str, str]:
+    """Clips are named `<class number>_<class>_<fold>-<source>-<take>`.
+
+    >>> class_and_fold("noise/001_dog_bark_5-9032-A.opus")
+    ('dog bark', '5')
+    """
+    _, *words, rest = Path(path).stem.split("_")
+    return " ".join(words), rest.split("-")[0]
 
 
 def spliced(found: Material, seed: tuple[int, ...], seconds: float = SECONDS) -> Spliced:

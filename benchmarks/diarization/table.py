@@ -176,7 +176,8 @@ def page() -> str:
         return ""
     tested = baselines["tested"]
     totals = {name: sum(tested[name].values()) for name in ("mixtures", "speakers", "minutes")}
-    parts = [INTRODUCTION.format(**totals, seed=baselines["seed"]["mixtures"], corpora=", ".join(tested["mixtures"])), overview()]
+    introduction = INTRODUCTION.format(**totals, seed=baselines["seed"]["mixtures"], corpora=", ".join(tested["mixtures"]))
+    parts = [introduction.rstrip(), overview()]
     if table := differences():
         parts.append(f"Points of EDER (mean of the corpora) less than, or more than, others; below zero is better:\n\n{table}")
     parts.append(kinds())
