@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from training.__main__ import main
 from training.data import Example
 from training.recipe import RecipeError
 from training.runs import Places
@@ -192,3 +193,9 @@ def test_cached_layers_of_a_frozen_encoder(prepared: Callable[..., Prepared]) ->
     run = prepared("model.frozen_blocks=2", "model.first_layer=1", "schedule.steps=2", "schedule.evaluate_every=2", name="frozen")
     assert run.model().network.sizes.layers == 2
     assert trained_by(run).step == 2
+
+
+@pytest.mark.parametrize("command", [["unseen", "ent"], ["reproduce", "framewise"]])
+def test_commands_of_utterance_recipes_are_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == 2
+    assert f"{command[1]} has features, fit, evaluate and export" in capsys.readouterr().err

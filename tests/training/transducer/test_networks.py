@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
+from training.schedules import shiftser_frozen
 from training.systems.transducer import layers
 from training.systems.transducer.layers import BidirectionalLSTM, Joint, Predictor, ScalarMix, UtteranceHead
 from training.systems.transducer.networks import ENT, FENT, FrameWise, Sizes, Transducer, frames_of
@@ -257,3 +258,9 @@ def test_one_layer_is_the_fine_tune_mode(kind: type[Transducer]) -> None:
     assert not any("mix" in name for name, _ in model.named_parameters())
     hidden, frames, tokens, lengths = batch()
     assert model(hidden[-1:], frames, tokens, lengths).tokens.shape == (3, 6, 5, 7)
+
+
+@pytest.mark.parametrize(("update", "expected"), [(0, 5e-7), (11_115, 4.878865e-4), (55_575, 2.525e-4), (111_149, 5.0e-6)])
+def test_golden_rates_of_the_frozen_mode(update: int, expected: float) -> None:
+    """The paper's schedule is ShiftSER's, over 50 epochs."""
+    assert shiftser_frozen(update, per_epoch=2223, epochs=50) == pytest.approx(expected, rel=1e-6)

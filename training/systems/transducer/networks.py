@@ -84,8 +84,9 @@ class Transducer(nn.Module):
         return self.head.pooled(frame[..., -2 * sizes.hidden :], step[..., -sizes.inner :])
 
     def start(self, batch: int) -> StackedState:
-        zeros = self.encoder.ahead.weight_hh_l0.new_zeros(self.predictors, batch, self.sizes.predictor)
-        return zeros, zeros
+        # Two tensors: an exporter given the same one twice takes both inputs of its graph for one.
+        hidden, cell = self.encoder.ahead.weight_hh_l0.new_zeros(2, self.predictors, batch, self.sizes.predictor)
+        return hidden.clone(), cell.clone()
 
     def _predictor(self) -> Predictor:
         return Predictor(self.sizes.vocabulary, self.sizes.inner, self.sizes.predictor, self.sizes.dropout)
