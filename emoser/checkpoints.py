@@ -30,6 +30,7 @@ SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads t
 ADAPTATION_FILE = "adaptation.npz"
 FOLDER_FILE = "checkpoint.yaml"  # what makes a folder, or a hub repository, a checkpoint
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
+ROLES = ("encoder", "predictor", "joint", "head")  # of a transducer's files
 REPOSITORY = "a clone of the project's repository (checkpoints/torchscript/)"
 
 
@@ -47,10 +48,11 @@ class System:
 class Part:
     """One file of a checkpoint: `path` is relative to the file that holds the entry, `size` in bytes.
 
-    The role adaptation is what an adapted checkpoint has beside the file of the one that it was made from.
+    An utterance checkpoint is one file (model), a transducer is one for each of `ROLES`. The role adaptation is what an adapted checkpoint
+    has beside the file of the one that it was made from.
     """
 
-    role: Literal["model", "adaptation"]
+    role: Literal["model", "adaptation", "encoder", "predictor", "joint", "head"]
     format: Literal["onnx", "torchscript", "npz"]
     precision: Precision
     path: str
@@ -88,10 +90,19 @@ class HubAddress:
 
 @dataclass(frozen=True)
 class Golden:
-    """What the checkpoint answers to a known input (docs/architecture.md, "Registry")."""
+    """What the checkpoint answers to a known input (docs/architecture.md, "Registry"); `tokens` are those of a transducer."""
 
     input: Literal["tone"]
     logits: tuple[float, ...]
+    tokens: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class PredictorState:
+    """What a transducer's predictor remembers: a hidden and a cell state of `layers` vectors of `width` each."""
+
+    layers: int
+    width: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +110,12 @@ class Description:
     """What a model must know about itself. A single file carries it inside; a registry entry says more (`Checkpoint`).
 
     `sample_rate` in Hz; `frame_hop` and `longest_window` in seconds; probabilities are softmax(logits / temperature). `diarization` says
-    only what differs from the defaults of `DiarizationSettings`.
+    only what differs from the defaults of `DiarizationSettings`. A transducer has `symbols`, the text of each token (the first is blank,
+    the last ends a text), the `state` of its predictor, and the temperature of its frames, which are calibrated apart.
     """
 
     name: str
-    task: Literal["utterance"]
+    task: Literal["utterance", "transducer"]
     labels: tuple[str, ...]
     sample_rate: int
     frame_hop: float
@@ -114,8 +126,17 @@ class Description:
     summary: str
     encoder: str
     diarization: DiarizationSettings = DEFAULTS
+    symbols: tuple[str, ...] | None = None
+    state: PredictorState | None = None
+    frame_temperature: float | None = None
 
     def __post_init__(self) -> None:
+        own = {"symbols": self.symbols, "state": self.state, "frame_temperature": self.frame_temperature}
+        wrong = [name for name, value in own.items() if (value is None) == (self.task == "transducer")]
+        if wrong:
+            raise RecordError(f"{', '.join(wrong)}: a transducer has {', '.join(own)}, another checkpoint has none of these")
+        if self.frame_temperature is not None and not self.frame_temperature > 0:
+            raise RecordError(f"frame_temperature: must be above zero, got {self.frame_temperature}")
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise RecordError(f"labels must be two or more, each once; got {list(self.labels)}")
         for name in ("sample_rate", "frame_hop", "longest_window", "temperature"):
@@ -147,6 +168,11 @@ class Checkpoint(Description):
             raise RecordError("an entry has either parts or, as an ensemble, members")
         if self.members and (len(set(self.members)) < 2 or self.name in self.members or self.temperature != 1):
             raise RecordError(f"an ensemble has two other entries or more as members and temperature 1; got {list(self.members)}")
+        if self.task == "transducer":
+            for kind in {(part.format, part.precision) for part in self.parts}:
+                roles = sorted(part.role for part in self.parts if (part.format, part.precision) == kind)
+                if roles != sorted(ROLES):
+                    raise RecordError(f"parts: the {' '.join(kind)} files of a transducer are {', '.join(ROLES)}; got {', '.join(roles)}")
         for part in self.parts:
             if not re.fullmatch("[0-9a-f]{64}", part.sha256):
                 raise RecordError(f"{part.path}: sha256 must be 64 lower-case hexadecimal digits, got {part.sha256!r}")
@@ -159,20 +185,35 @@ class Checkpoint(Description):
             raise RecordError(f"hub: commit must be 40 lower-case hexadecimal digits, got {self.hub.commit!r}")
 
     def part(self, runtime: Format, precision: Precision | None = None) -> Part:
-        """The model's file for `runtime`; without a precision the first one listed. CheckpointError says what there is instead."""
+        """The model's file for `runtime`, of a transducer its encoder; without a precision the first one listed. CheckpointError says what
+        there is instead."""
         if self.members:
             raise CheckpointError(f'"{self.name}" is an ensemble and has no file of its own; its members are {", ".join(self.members)}')
-        found = [part for part in self.parts if part.format == runtime and precision in (None, part.precision)]
+        role = "encoder" if self.task == "transducer" else "model"
+        found = [part for part in self.parts if (part.role, part.format) == (role, runtime) and precision in (None, part.precision)]
         if not found:
             wanted = f"{runtime} file" + (f" with precision {precision}" if precision else "")
-            there = ", ".join(f"{part.format} {part.precision}" for part in self.parts)
+            there = ", ".join(dict.fromkeys(f"{part.format} {part.precision}" for part in self.parts))
             raise CheckpointError(f'"{self.name}" has no {wanted}; it has: {there}')
         return found[0]
+
+    def files(self, runtime: Format, precision: Precision | None = None) -> tuple[Part, ...]:
+        """All files that are needed to run with `runtime`, that of `part` first: one, or of a transducer those of `ROLES` in that order."""
+        first = self.part(runtime, precision)
+        if self.task != "transducer":
+            return (first,)
+        kind = first.format, first.precision
+        alike: dict[str, Part] = {part.role: part for part in self.parts if (part.format, part.precision) == kind}
+        return tuple(alike[role] for role in ROLES)
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A checkpoint found: `path` is a local file whose sha256 is `sha256`. A single file describes itself: `checkpoint` is None then."""
+    """A checkpoint found: `path` is a local file whose sha256 is `sha256`. A single file describes itself: `checkpoint` is None then.
+
+    Of a transducer `path` is the encoder's file, `others` are those of the other roles, verified too, and `sha256` is that of the digests
+    of all, one after the other.
+    """
 
     path: Path
     format: Format
@@ -180,6 +221,7 @@ class Resolved:
     checkpoint: Checkpoint | None = None
     part: Part | None = None
     adaptation: Path | None = None  # verified too
+    others: tuple[tuple[str, Path], ...] = ()  # role, file
 
 
 def registry_file() -> Path:
@@ -285,7 +327,8 @@ def save_adapted(
             "hub": None,
             "golden": {"input": "tone", "logits": golden},
         }
-        del content["folder"]
+        for name in ("folder", "symbols", "state", "frame_temperature"):
+            del content[name]
         plain = json.loads(json.dumps(content))  # tuples as lists, which YAML reads back
         (target / FOLDER_FILE).write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
     except OSError as error:
@@ -293,27 +336,29 @@ def save_adapted(
 
 
 def _registry_file(entry: Checkpoint, form: Format, grain: Precision | None, offline: bool) -> Resolved:
-    part = entry.part(form, grain)
-    path = entry.folder / part.path
-    return _verified(entry, part, path if path.is_file() else _from_hub(entry, part, path, offline))
+    def local(part: Part) -> Path:
+        path = entry.folder / part.path
+        return path if path.is_file() else _from_hub(entry, part, path, offline)
+
+    return _joined([_verified(entry, part, local(part)) for part in entry.files(form, grain)])
 
 
 def _in_folder(folder: Path, form: Format, grain: Precision | None) -> Resolved:
     entry = _entry(_read_yaml(folder / FOLDER_FILE), folder / FOLDER_FILE)
-    part = entry.part(form, grain)
-    needed = [part, *(other for other in entry.parts if other.role == "adaptation")]
-    for each in needed:
+    files = entry.files(form, grain)
+    adaptations = [part for part in entry.parts if part.role == "adaptation"]
+    for each in (*files, *adaptations):
         if not (folder / each.path).is_file():
             raise CheckpointError(f"{folder / FOLDER_FILE} names {each.path}, which is not there; copy it beside that file")
-    found, *adaptations = [_verified(entry, each, folder / each.path) for each in needed]
-    return replace(found, adaptation=adaptations[0].path) if adaptations else found
+    found = _joined([_verified(entry, each, folder / each.path) for each in files])
+    moved = [_verified(entry, each, folder / each.path) for each in adaptations]
+    return replace(found, adaptation=moved[0].path) if moved else found
 
 
 def _at_hub(address: hub.Address, form: Format, grain: Precision | None, offline: bool) -> Resolved:
     listing = hub.fetch(address, FOLDER_FILE, offline=offline)
     entry = _entry(_read_yaml(listing), listing)
-    part = entry.part(form, grain)
-    return _verified(entry, part, hub.fetch(address, part.path, offline=offline))
+    return _joined([_verified(entry, part, hub.fetch(address, part.path, offline=offline)) for part in entry.files(form, grain)])
 
 
 def _single_file(path: Path, runtime: Format) -> Resolved:
@@ -336,6 +381,15 @@ def _from_hub(entry: Checkpoint, part: Part, missing: Path, offline: bool) -> Pa
         if theirs.sha256 == part.sha256:
             return hub.fetch(address, theirs.path, offline=offline)
     raise ChecksumMismatch(f"{address} holds no file with the sha256 {part.sha256} that the registry gives for {part.path}; update emoser")
+
+
+def _joined(files: list[Resolved]) -> Resolved:
+    """The files of one checkpoint as one, in the order of `Checkpoint.files`."""
+    first, *rest = files
+    if not rest:
+        return first
+    digest = hashlib.sha256("".join(each.sha256 for each in files).encode()).hexdigest()
+    return replace(first, sha256=digest, others=tuple((each.part.role, each.path) for each in rest if each.part is not None))
 
 
 def _verified(entry: Checkpoint, part: Part, path: Path) -> Resolved:

@@ -7,7 +7,7 @@ import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from emoser.checkpoints import Checkpoint, describe, find_ensemble, resolve
+from emoser.checkpoints import Checkpoint, Resolved, describe, find_ensemble, resolve
 from emoser.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def load(
         ]
         return _together(ensemble, members)
     found = resolve(name_or_path, runtime=runtime, precision=precision, offline=offline)
+    if found.checkpoint is not None and found.checkpoint.task == "transducer":
+        return _transducer(found, found.checkpoint, device, threads)
     opened = open_runtime(found.path, found.format, device=device, threads=threads)
     checkpoint = found.checkpoint or describe(dict(opened.metadata), str(found.path))
     if opened.metadata and tuple(opened.metadata.get("labels", ())) != checkpoint.labels:
@@ -66,6 +68,24 @@ def load(
         checkpoint, opened, sha256=found.sha256, precision=precision, activity=activity, speech=speech, source=found
     )
     return model if found.adaptation is None else model.adapted(Adaptation.read(found.adaptation))
+
+
+def _transducer(found: Resolved, entry: Checkpoint, device: str, threads: int | None) -> UtteranceModel:
+    from emoser.models.transducing import Decoder, TransducerModel
+    from emoser.runtimes.parts import open_part
+
+    files = {"encoder": found.path, **dict(found.others)}
+    graphs = {role: open_part(role, path, found.format, device=device, threads=threads) for role, path in files.items()}
+    for role, graph in graphs.items():
+        for name, expected in (("labels", entry.labels), ("symbols", entry.symbols)):
+            if graph.metadata and tuple(graph.metadata.get(name, ())) != expected:
+                raise CheckpointError(f"{files[role]}: its {name} are not those that the registry gives")
+    precision = found.part.precision if found.part else None
+    speech = _speech_activity(entry.sample_rate)
+    activity = speech.holds_speech if speech else None
+    return TransducerModel(
+        entry, Decoder(entry, graphs), sha256=found.sha256, precision=precision, activity=activity, speech=speech, source=found
+    )
 
 
 def _together(entry: Checkpoint, members: list[UtteranceModel]) -> UtteranceModel:

@@ -14,13 +14,19 @@ from emoser.results import SCHEMA
 
 def to_dict(entry: Description) -> dict[str, Any]:
     """All fields of the registry, and `installed`: whether a file of it lies beside the registry, so that no download is needed. An
-    ensemble has no files but `members`."""
+    ensemble has no files but `members`, and only a transducer has what belongs to its text."""
     result = asdict(entry)
     folder = result.pop("folder", None)
+    for name in ("symbols", "state", "frame_temperature"):
+        if result[name] is None:
+            del result[name]
     if isinstance(entry, Checkpoint) and folder is not None:
         if entry.members:
             del result["parts"]
+            del result["golden"]["tokens"]
             return result
+        if entry.golden.tokens is None:
+            del result["golden"]["tokens"]
         result["installed"] = any((entry.folder / part.path).is_file() for part in entry.parts)
         del result["members"]
     return result

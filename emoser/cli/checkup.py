@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from emoser.checkpoints import Checkpoint
 
 TOLERANCE = 1e-3  # of a logit against the registry's golden value
 PACKAGES = ("numpy", "soxr", "click", "rich", "pyyaml", "huggingface_hub")
@@ -139,17 +142,23 @@ def _checkpoints() -> Iterator[Check]:
     entries = list_checkpoints()
     yield Check("registry", "ok", f"{len(entries)} checkpoints in {registry_file()}")
     for entry in entries:
+        intact = True  # the ONNX files, all of them
         for part in entry.parts:
             path = entry.folder / part.path
-            name = entry.name if part.format == "onnx" else f"{entry.name} ({part.format})"
+            own = entry.name if part.role == "model" else f"{entry.name} {part.role}"
+            name = own if part.format == "onnx" else f"{own} ({part.format})"
             if not path.is_file() and (entry.hub is not None or part.format == "torchscript"):
+                intact = intact and part.format != "onnx"
                 continue  # not part of this installation
             if wrong := _wrong_file(path, part.sha256):
+                intact = intact and part.format != "onnx"
                 yield Check(name, "error", wrong, "install emoser again")
-            elif part.format == "onnx" and part.precision != "int8":
+            elif part.role == "model" and part.format == "onnx" and part.precision != "int8":
                 yield from _guarded(lambda entry=entry, path=path, name=name: _golden(name, path, entry.golden.logits))  # type: ignore[misc]
             else:
                 yield Check(name, "ok", f"{path.name}: sha256 as in the registry")
+        if entry.task == "transducer" and intact:
+            yield from _guarded(lambda entry=entry: _golden_text(entry))  # type: ignore[misc]
 
 
 def _golden(name: str, path: Path, expected: tuple[float, ...]) -> Iterator[Check]:
@@ -164,8 +173,34 @@ def _golden(name: str, path: Path, expected: tuple[float, ...]) -> Iterator[Chec
     if apart <= TOLERANCE:
         yield Check(name, "ok", f"{path.name}: sha256 as in the registry, output within {max(apart, 1e-7):.0e}")
     else:
-        advice = f"this processor or this onnxruntime computes otherwise (machine: {platform.machine()}); please report it"
-        yield Check(name, "error", f"{path.name}: output is {apart:.2g} off the known values, at most {TOLERANCE:g} is allowed", advice)
+        yield _otherwise(name, f"{path.name}: output is {apart:.2g} off the known values, at most {TOLERANCE:g} is allowed")
+
+
+def _golden_text(entry: Checkpoint) -> Iterator[Check]:
+    """A transducer as a whole: what it says and writes of the golden tone."""
+    import numpy as np
+
+    from emoser.audio import tone
+    from emoser.checkpoints import ROLES
+    from emoser.models.transducing import Decoder
+    from emoser.runtimes.parts import open_part
+
+    waveform = tone()
+    files = dict(zip(ROLES, entry.files("onnx"), strict=True))
+    decoder = Decoder(entry, {role: open_part(role, entry.folder / part.path, "onnx", device="cpu") for role, part in files.items()})
+    (heard,) = decoder.hear(waveform[None], np.array([len(waveform)], np.int64))
+    apart = float(np.abs(heard.logits - np.array(entry.golden.logits)).max())
+    same = entry.golden.tokens in (None, heard.hypothesis.tokens)
+    if apart <= TOLERANCE and same:
+        yield Check(entry.name, "ok", f"all parts together: tokens as known, output within {max(apart, 1e-7):.0e}")
+    else:
+        text = "" if same else ", and the tokens are others"
+        yield _otherwise(entry.name, f"all parts together: output is {apart:.2g} off the known values ({TOLERANCE:g} is allowed){text}")
+
+
+def _otherwise(name: str, value: str) -> Check:
+    advice = f"this processor or this onnxruntime computes otherwise (machine: {platform.machine()}); please report it"
+    return Check(name, "error", value, advice)
 
 
 def _wrong_file(path: Path, sha256: str) -> str | None:

@@ -78,6 +78,8 @@ def _rows(entry: Description) -> Iterator[tuple[str, str]]:
     yield "calibration", f"temperature {entry.temperature:g}, fitted on {entry.temperature_fitted_on}"
     yield "licence", f"{entry.license}; commercial use: {'yes' if entry.commercial_use else 'no'}"
     yield "recipe", f"{entry.recipe}, revision {entry.revision}"
+    if entry.symbols is not None:
+        yield "transcript", f"of {len(entry.symbols)} tokens; frames have a temperature of their own, {entry.frame_temperature:g}"
     if entry.members:
         yield "members", ", ".join(entry.members)
     yield "hub", f"hf://{entry.hub.repository}@{entry.hub.commit}" if entry.hub else "none"
@@ -95,10 +97,10 @@ def _print_tables(entry: Checkpoint) -> None:
     trained = grid("trained on", "licence")
     for corpus in entry.trained_on:
         trained.add_row(corpus.corpus, corpus.license)
-    files = grid("file", "format", "precision", "size", "here", "sha256")
+    files = grid("file", "role", "format", "precision", "size", "here", "sha256")
     for part in entry.parts:
         here = "yes" if (entry.folder / part.path).is_file() else "no"
-        files.add_row(part.path, part.format, part.precision, size(part.size), here, part.sha256)
+        files.add_row(part.path, part.role, part.format, part.precision, size(part.size), here, part.sha256)
     for table in (measured, trained, files):
         console.print("")
         console.print(table)

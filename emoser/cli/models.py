@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from emoser.cli.options import format_option
+
+if TYPE_CHECKING:
+    from emoser.checkpoints import Checkpoint
 
 
 @click.command(
@@ -38,7 +43,16 @@ def models(commercial: bool, format: str | None) -> int:
     for entry in entries:
         best = entry.metrics[0] if entry.metrics else None
         uar = f"{best.uar:.2f} ({best.interval[0]:.2f}-{best.interval[1]:.2f})" if best else "-"
-        weight = size(min(part.size for part in entry.parts)) if entry.parts else f"of {len(entry.members)}"
+        weight = size(_size(entry)) if entry.parts else f"of {len(entry.members)}"
         table.add_row(entry.name, uar, str(len(entry.labels)), weight, entry.license, "yes" if entry.commercial_use else "no")
     screen().print(table)
     return 0
+
+
+def _size(entry: Checkpoint) -> int:
+    """Bytes of the smallest set of files that answers: one file, or those of all roles of a transducer."""
+    sets: dict[tuple[str, str], int] = {}
+    for part in entry.parts:
+        kind = part.format, part.precision
+        sets[kind] = sets.get(kind, 0) + part.size
+    return min(sets.values())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from emoser.diarization.settings import DiarizationSettings
     from emoser.diarization.stream import DiarizationStream
     from emoser.diarization.windows import FrameSource
+
+T = TypeVar("T")
 
 Result = Prediction | Embedding
 Activity = Callable[[NDArray[np.float32]], bool]
@@ -323,21 +325,27 @@ class UtteranceModel(Diarizing, Adapting):
         self, clips: Sequence[Clip], batch_size: int | None, rows: Rows
     ) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
         """What `rows` gives for each clip, with the warning `windowed` where it is the mean over more than one window."""
+        return [
+            (weighted_mean(np.stack(found), np.array(lengths)), ("windowed",) if len(lengths) > 1 else ())
+            for found, lengths in self._windows(clips, batch_size, rows)
+        ]
+
+    def _windows(
+        self, clips: Sequence[Clip], batch_size: int | None, each: Callable[[NDArray[np.float32], NDArray[np.int64]], Iterable[T]]
+    ) -> list[tuple[list[T], list[int]]]:
+        """For each clip what `each` gives for its windows, in order, and their samples. `each` is asked about batches of like length."""
         rate = self.checkpoint.sample_rate
         longest = math.floor(self.checkpoint.longest_window * rate)
         windows = [(i, start, stop) for i, clip in enumerate(clips) for start, stop in equal_windows(len(clip.waveform), longest)]
         lengths = [stop - start for _, start, stop in windows]
-        found: dict[int, NDArray[np.float32]] = {}
+        found: dict[int, T] = {}
         for batch in plan_batches(lengths, batch_size=batch_size, budget=BATCH_SECONDS[self.device] * rate):
             waveform, samples = padded([clips[i].waveform[start:stop] for i, start, stop in (windows[w] for w in batch)])
-            found.update(zip(batch, rows(waveform, samples), strict=True))
+            found.update(zip(batch, each(waveform, samples), strict=True))
         own: list[list[int]] = [[] for _ in clips]
         for w, (i, _, _) in enumerate(windows):
             own[i].append(w)
-        return [
-            (weighted_mean(np.stack([found[w] for w in ws]), np.array([lengths[w] for w in ws])), ("windowed",) if len(ws) > 1 else ())
-            for ws in own
-        ]
+        return [([found[w] for w in ws], [lengths[w] for w in ws]) for ws in own]
 
     def _prediction(self, clip: Clip, logits: NDArray[np.float64], warnings: tuple[str, ...], min_confidence: float | None) -> Prediction:
         scores = dict(zip(self.labels, map(float, calibrated(logits, self.checkpoint.temperature)), strict=True))

@@ -24,10 +24,13 @@ KEY = "emoser"  # of the file's metadata: one JSON object
 REFERENCE_KEY = "adaptation"  # of the file's metadata: a Reference as text
 POOLED, SCALE, SHIFT = "pooled", "scale", "shift"  # the further output of a file that can be adapted, and its inputs with defaults
 ERRORS, FATAL = 3, 4  # log levels of onnxruntime
+Ports = tuple[tuple[Port, ...], tuple[Port, ...]]  # inputs, outputs
 TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 
 
-class OnnxRuntime:
+class OnnxGraph:
+    """Any ONNX file: named arrays -> named arrays."""
+
     name = "onnx"
 
     def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
@@ -50,7 +53,18 @@ class OnnxRuntime:
         self.inputs = tuple(map(_port, self._session.get_inputs()))
         self.outputs = tuple(map(_port, self._session.get_outputs()))
         self.metadata = _metadata(self._session, path)
-        _check_interface(path, self.inputs, self.outputs)
+
+    def __call__(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        names = [port.name for port in self.outputs]
+        return dict(zip(names, self._session.run(names, feeds), strict=True))
+
+
+class OnnxRuntime(OnnxGraph):
+    """A file with the interface of utterance checkpoints."""
+
+    def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
+        super().__init__(path, device=device, threads=threads)
+        check_interface(path, "an emoser graph", (INPUTS, OUTPUTS), (self.inputs, self.outputs))
         self.outputs = tuple(port for port in self.outputs if port.name != POOLED)
         self.reference = _reference(self._session, path)
         self._adaptation: dict[str, NDArray[np.float32]] = {}
@@ -145,10 +159,11 @@ def parse_metadata(text: str | bytes | None, path: Path) -> Mapping[str, Any]:
     return data
 
 
-def _check_interface(path: Path, inputs: tuple[Port, ...], outputs: tuple[Port, ...]) -> None:
-    for kind, wanted, there in (("inputs", INPUTS, inputs), ("outputs", OUTPUTS, outputs)):
+def check_interface(path: Path, what: str, expected_ports: Ports, found_ports: Ports) -> None:
+    """Raises CheckpointError where the inputs and outputs of a file are not those of `what`."""
+    for kind, wanted, there in zip(("inputs", "outputs"), expected_ports, found_ports, strict=True):
         expected = {(port.name, port.dtype, len(port.shape)) for port in wanted}
         if {(port.name, port.dtype, len(port.shape)) for port in there if port.name != POOLED} != expected:
             raise CheckpointError(
-                f"{path} is not an emoser graph: its {kind} are {'; '.join(map(str, there))}; expected {'; '.join(map(str, wanted))}"
+                f"{path} is not {what}: its {kind} are {'; '.join(map(str, there))}; expected {'; '.join(map(str, wanted))}"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,15 @@ from emoser.runtimes.onnx import parse_metadata
 EXTRA_FILE = "emoser.json"
 
 
-class TorchScriptRuntime:
-    name = "torchscript"
-    inputs: tuple[Port, ...] = INPUTS
-    outputs: tuple[Port, ...] = OUTPUTS
+class TorchScriptGraph:
+    """Any TorchScript file: named arrays -> named arrays. Its own arguments have no names: `inputs` and `outputs` give them, in order."""
 
-    def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
+    name = "torchscript"
+
+    def __init__(
+        self, path: Path, inputs: tuple[Port, ...], outputs: tuple[Port, ...], *, device: str = "auto", threads: int | None = None
+    ) -> None:
+        self.inputs, self.outputs = inputs, outputs
         check_device(device)
         self.threads = check_threads(threads)
         try:
@@ -44,15 +48,21 @@ class TorchScriptRuntime:
         self._module = module.eval().float()  # weights are stored as fp16
         self.metadata = parse_metadata(extra[EXTRA_FILE], path)
 
-    def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
+    def __call__(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         torch = self._torch
         with torch.inference_mode():
-            logits, frames, embedding, frame_lengths = self._module(
-                torch.from_numpy(waveform).to(self.device), torch.from_numpy(lengths).to(self.device)
-            )
+            found = self._module(*(torch.from_numpy(np.ascontiguousarray(feeds[port.name])).to(self.device) for port in self.inputs))
+        return {port.name: value.cpu().numpy().astype(port.dtype, copy=False) for port, value in zip(self.outputs, found, strict=True)}
+
+
+class TorchScriptRuntime(TorchScriptGraph):
+    """A file with the interface of utterance checkpoints."""
+
+    def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
+        super().__init__(path, INPUTS, OUTPUTS, device=device, threads=threads)
+
+    def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
+        found = self({"waveform": waveform, "lengths": lengths})
         return Outputs(
-            logits=logits.float().cpu().numpy(),
-            frames=frames.float().cpu().numpy(),
-            embedding=embedding.float().cpu().numpy(),
-            frame_lengths=frame_lengths.long().cpu().numpy(),
+            logits=found["logits"], frames=found["frames"], embedding=found["embedding"], frame_lengths=found["frame_lengths"]
         )

@@ -56,8 +56,7 @@ class Exported:
 
     def file(self, role: str, kind: str) -> Path:
         (part,) = [part for part in self.entry["parts"] if (part["role"], part["format"]) == (role, kind)]
-        folder = self.root if role == "model" else self.root / "checkpoints"
-        return folder / part["path"]
+        return self.root / part["path"]
 
     def parts(self, kind: str) -> Parts:
         graphs = graphs_of(self.model)
@@ -216,7 +215,7 @@ def test_the_baseline_is_an_utterance_checkpoint(exported: Callable[[str], Expor
 @pytest.mark.parametrize("system", ["ent", "fent"])
 def test_the_entry_and_what_each_file_says_of_itself(exported: Callable[[str], Exported], system: str) -> None:
     made = exported(system)
-    (entry,) = yaml.safe_load((made.root / "checkpoints" / "transducers.yaml").read_text(encoding="utf-8"))["checkpoints"]
+    (entry,) = yaml.safe_load((made.root / "checkpoints.yaml").read_text(encoding="utf-8"))["checkpoints"]
     assert entry == json.loads(json.dumps(made.entry))
     assert entry["task"] == "transducer" and entry["symbols"][0] == "<blank>" and len(entry["golden"]["logits"]) == 4
     assert entry["state"] == {"layers": 1 if system == "ent" else 2, "width": 12} and entry["frame_hop"] == 0.04

@@ -38,7 +38,6 @@ from training.systems.transducer.runs import Prepared, prepare
 LONGEST_WINDOW = 20.0  # s, as of the other systems
 FORCED = 40  # symbols that the comparison of formats goes through, whatever is decoded
 TOLERANCE = 1e-3  # of logits, ONNX against TorchScript: differences add up along the predictor's steps
-REGISTRY = Path("checkpoints") / "transducers.yaml"
 
 log = logging.getLogger(__name__)
 
@@ -196,8 +195,8 @@ def torchscript_part(path: Path, graph: Graph) -> Part:
 def run_export(recipe: TransducerRecipe, places: Places, root: Path = CLONE, record: bool = True) -> dict[str, Any]:
     """Writes the files of all parts under `root`/checkpoints and their entry in a registry there; returns the entry.
 
-    The registry of transducers is checkpoints/transducers.yaml; the frame-wise baseline, an utterance checkpoint, goes into
-    checkpoints.yaml. With `record`, the run's record goes to training/records. Raises where ONNX and TorchScript disagree.
+    The frame-wise baseline is an utterance checkpoint of one file. With `record`, the run's record goes to training/records. Raises
+    where ONNX and TorchScript disagree.
     """
     prepared = prepare(recipe, places)
     run = prepared.record()
@@ -236,7 +235,7 @@ def run_export(recipe: TransducerRecipe, places: Places, root: Path = CLONE, rec
         "torchscript": {role: torchscript_part(files[role, "torchscript"], graph) for role, graph in graphs.items()},
     }
     compare(both, network, prepared)
-    registry = root / ("checkpoints.yaml" if single else REGISTRY)
+    registry = root / "checkpoints.yaml"
     entry = {
         **description,
         "system": recipe.register["system"],
