@@ -11,25 +11,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 
 import emoser
 from emoser import Diarization, Embedding, Prediction
+from emoser.audio import tone
 from emoser.checkpoints import find, list_checkpoints, resolve
 from emoser.diarization.settings import DiarizationSettings
 from emoser.diarization.words import WrittenFrames
 from emoser.errors import CheckpointError, ChecksumMismatch
-from emoser.models.transducing import TransducerModel
+from emoser.models.transducing import Decoder, TransducerModel
 from emoser.results import Word
+from emoser.runtimes.parts import open_part
 from training.runs import CLONE, Places
 from training.systems.transducer import export
 from training.systems.transducer.networks import ENT
 from training.systems.transducer.runs import Prepared
 
 RATE = 16_000
+SCHEMA = json.loads((CLONE / "emoser" / "formats" / "emoser-1.schema.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +85,14 @@ def command(registry: Path, *arguments: object) -> subprocess.CompletedProcess[b
     done = subprocess.run([sys.executable, "-m", "emoser", *map(str, arguments)], capture_output=True, env=env, timeout=180, check=False)
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done
+
+
+def document(registry: Path, *arguments: object) -> Any:
+    done = command(registry, *arguments)
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+    return found
 
 
 def test_the_entry_is_read(registry: Path) -> None:
@@ -176,6 +189,38 @@ def test_emotions_over_time_with_words(model: TransducerModel, recording: np.nda
     assert middles == sorted(middles)
 
 
+@pytest.mark.parametrize("step", [999, 20_000])
+def test_pieces_of_any_size_give_the_same(model: TransducerModel, recording: np.ndarray, step: int) -> None:
+    whole = model.diarize(recording)
+    stream = model.stream()
+    for start in range(0, len(recording), step):
+        stream.push(recording[start : start + step])
+    found = stream.result()
+    assert found.transcript == whole.transcript and found.segments == whole.segments
+    np.testing.assert_array_equal(found.frames.scores, whole.frames.scores)
+
+
+def test_frames_of_one_window_are_the_posteriors_of_the_lattice(model: TransducerModel, recording: np.ndarray) -> None:
+    entry = find("tiny")
+    files = resolve("tiny")
+    graphs = {role: open_part(role, path, "onnx", threads=1) for role, path in (("encoder", files.path), *files.others)}
+    decoder = Decoder(entry, graphs)
+    clip = recording[: 2 * RATE]
+    (heard,) = decoder.hear(clip[None], np.array([len(clip)]))
+    expected = decoder.posteriors(heard)
+    scores = model.diarize(clip).frames.scores
+    assert heard.start > 0 and len(expected) > 10  # half a second of silence is cut
+    np.testing.assert_allclose(scores[: heard.start - 1], 0.25, atol=1e-6)
+    np.testing.assert_allclose(scores[heard.start : heard.start + len(expected)], expected[: len(scores) - heard.start], atol=1e-4)
+    outputs = decoder.run(clip[None], np.array([len(clip)]))
+    assert outputs["frame_lengths"].tolist() == [50] and outputs["frames"].shape == (1, 50, 4)
+
+
+def test_a_file_of_another_role_is_refused(registry: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not the joint of a transducer"):
+        open_part("joint", resolve("tiny").path, "onnx")
+
+
 def test_overlapping_windows_write_each_word_once() -> None:
     """A window of 4 s every 2 s that writes a word for each second, at the second's own time."""
     heard: list[float] = []
@@ -195,3 +240,44 @@ def test_overlapping_windows_write_each_word_once() -> None:
     source.finish()
     assert [(word.word, round(word.start, 3)) for word in source.words] == [(str(n + 1), n + 0.2) for n in range(11)]
     assert heard == [4, 4, 4, 4, 3]
+
+
+def test_the_command_line(registry: Path, recording: np.ndarray, tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    soundfile.write(file, recording, RATE, subtype="FLOAT")
+    model = emoser.load("tiny", threads=1)
+    (predicted,) = document(registry, "predict", "-m", "tiny", file, "-f", "json")["results"]
+    assert predicted["transcript"] == model(file).transcript != ""
+    (diarized,) = document(registry, "diarize", "-m", "tiny", file, "-f", "json")["results"]
+    assert diarized["transcript"]["words"] and diarized["transcript"]["text"]
+    assert b"-->" in command(registry, "diarize", "-m", "tiny", file, "-f", "srt").stdout
+    (embedded,) = document(registry, "embed", "-m", "tiny", file, "-f", "json")["results"]
+    assert len(embedded["embedding"]) == len(model.embed(file).vector)
+
+
+def test_what_is_told_of_it(registry: Path) -> None:
+    for arguments in (("models",), ("info", "tiny")):
+        (entry,) = document(registry, *arguments, "-f", "json")["checkpoints"]
+        assert entry["task"] == "transducer" and entry["installed"] and len(entry["parts"]) == 8
+        assert command(registry, *arguments, "-f", "table").returncode == 0
+    assert b"tiny-joint.onnx" in command(registry, "info", "tiny", "-f", "table").stdout
+
+
+def test_the_doctor_compares_what_it_says(registry: Path, tmp_path: Path) -> None:
+    report = json.loads(command(registry, "doctor", "-f", "json").stdout)["doctor"]
+    found = {check["name"]: check for check in report["checks"]}
+    assert found["tiny"]["status"] == "ok" and "tokens as known" in found["tiny"]["value"]
+    data = yaml.safe_load(registry.read_text(encoding="utf-8"))
+    data["checkpoints"][0]["golden"]["tokens"][0] += 1
+    other = registry.parent / "other.yaml"
+    other.write_text(yaml.safe_dump(data), encoding="utf-8")
+    report = json.loads(command(other, "doctor", "-f", "json").stdout)["doctor"]
+    (check,) = [check for check in report["checks"] if check["name"] == "tiny"]
+    assert check["status"] == "error" and "tokens are others" in check["value"]
+
+
+def test_golden_values_are_those_of_the_tone(model: TransducerModel) -> None:
+    golden = find("tiny").golden
+    logits = np.array(golden.logits) / find("tiny").temperature
+    shares = np.exp(logits - logits.max())
+    assert list(model(tone()).scores.values()) == pytest.approx((shares / shares.sum()).tolist(), abs=1e-3)
