@@ -298,9 +298,7 @@ def describe(metadata: dict[str, Any], where: str) -> Description:
         raise CheckpointError(f"{error}. The file was not made by emoser, or by a version that this one does not understand") from None
 
 
-def save_adapted(
-    found: Resolved, name: str, adaptation: Adaptation, golden: tuple[float, ...], folder: str | os.PathLike[str]
-) -> None:
+def save_adapted(found: Resolved, name: str, adaptation: Adaptation, golden: tuple[float, ...], folder: str | os.PathLike[str]) -> None:
     """Writes a checkpoint folder: the file of `found`, the adaptation, and an entry that says what they are.
 
     An earlier checkpoint in the folder is replaced; a folder with anything else is left alone, with a UsageError.

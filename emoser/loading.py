@@ -64,9 +64,7 @@ def load(
     precision = found.part.precision if found.part else None
     speech = _speech_activity(checkpoint.sample_rate)
     activity = speech.holds_speech if speech else None
-    model = UtteranceModel(
-        checkpoint, opened, sha256=found.sha256, precision=precision, activity=activity, speech=speech, source=found
-    )
+    model = UtteranceModel(checkpoint, opened, sha256=found.sha256, precision=precision, activity=activity, speech=speech, source=found)
     return model if found.adaptation is None else model.adapted(Adaptation.read(found.adaptation))
 
 

@@ -56,8 +56,6 @@ def adapted_logits(
         chosen = np.flatnonzero(groups == group)
         moved = adapt(vectors[chosen], softmax(plain[chosen], temperature), reference)
         by = Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift))
-        part = Pooled(
-            pooled.embedding[chosen], None if pooled.statistics is None else pooled.statistics[chosen], pooled.frames[chosen]
-        )
+        part = Pooled(pooled.embedding[chosen], None if pooled.statistics is None else pooled.statistics[chosen], pooled.frames[chosen])
         found[chosen] = model.read(part, by)[0].numpy()[:, :own]
     return found

@@ -12,7 +12,7 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import onnx
@@ -25,7 +25,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 from emoser.adaptation import Reference
-from emoser.audio import tone
+from emoser.audio import SAMPLE_RATE, tone
 from emoser.digests import sha256
 from emoser.runtimes.onnx import POOLED, REFERENCE_KEY, SCALE, SHIFT
 from training.adaptation import reference_of
@@ -46,6 +46,8 @@ INT8_LOSS = 0.005  # of UAR on validation speakers: with more than that an int8 
 
 log = logging.getLogger(__name__)
 
+Module = TypeVar("Module", bound=nn.Module)
+
 
 class HalfStored(nn.Module):
     """`graph` with its large weights held as fp16 and cast to fp32 where they are used, so that the TorchScript file is half the size."""
@@ -62,14 +64,14 @@ class HalfStored(nn.Module):
             delattr(module, leaf)
             self.owners.append((module, leaf))
 
-    def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         for index, (module, leaf) in enumerate(self.owners):
             module.__dict__[leaf] = getattr(self, f"half_{index}").float()  # a plain attribute: the trace sees the cast, not a weight
-        return tuple(self.graph(waveform, lengths))
+        return tuple(self.graph(*inputs))
 
 
-def rounded_to_half(model: EmotionModel) -> EmotionModel:
-    """The model with its large weights rounded to what fp16 holds: what both files compute with."""
+def rounded_to_half(model: Module) -> Module:
+    """The model with its large weights rounded to what fp16 holds: what all files compute with."""
     state = model.state_dict()
     model.load_state_dict({name: value.half().float() if value.numel() >= FEWEST_HALVED else value for name, value in state.items()})
     return model
@@ -128,14 +130,31 @@ def quantised(proto: onnx.ModelProto) -> onnx.ModelProto:
     return changed
 
 
-def write_torchscript(model: EmotionModel, classes: int, description: dict[str, Any], path: Path) -> None:
-    graph = HalfStored(Graph(copy.deepcopy(model), classes).eval().requires_grad_(False)).eval()
-    example = (torch.randn(2, 16_000) * 0.1, torch.tensor([16_000, 12_000]))
+def write_torchscript(graph: nn.Module, example: tuple[Tensor, ...], description: dict[str, Any], path: Path) -> None:
+    """`graph` traced with `example`; it is left as it is."""
+    stored = HalfStored(copy.deepcopy(graph).eval().requires_grad_(False)).eval()
     with torch.no_grad():
-        traced = torch.jit.trace(graph, example, check_trace=False)
+        traced = torch.jit.trace(stored, example, check_trace=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.jit.save(traced, str(path), _extra_files={"emoser.json": json.dumps(description)})
     strip_torchscript(path)
+
+
+def description_of(recipe: Recipe, task: str, frame_hop: float, temperature: float) -> dict[str, Any]:
+    """What stands in each file and in the registry; `frame_hop` in seconds."""
+    return {
+        "name": recipe.name,
+        "task": task,
+        "labels": list(recipe.data.labels),
+        "sample_rate": SAMPLE_RATE,
+        "frame_hop": frame_hop,
+        "longest_window": LONGEST_WINDOW,
+        "temperature": temperature,
+        "revision": str(recipe.register.get("revision", "1")),
+        "license": recipe.register["license"],
+        "summary": recipe.summary,
+        "encoder": f"Whisper tiny.en front end and {recipe.model.blocks} blocks, {recipe.model.frozen_blocks} of them frozen",
+    }
 
 
 def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool = True) -> dict[str, Any]:
@@ -147,63 +166,82 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
     run = prepared.record()
     model = rounded_to_half(prepared.trained())
     classes = len(recipe.data.labels)
-    description = {
-        "name": recipe.name,
-        "task": recipe.task,
-        "labels": list(recipe.data.labels),
-        "sample_rate": 16_000,
-        "frame_hop": model.frame_hop,
-        "longest_window": LONGEST_WINDOW,
-        "temperature": run["temperature"],
-        "revision": str(recipe.register.get("revision", "1")),
-        "license": recipe.register["license"],
-        "summary": recipe.summary,
-        "encoder": f"Whisper tiny.en front end and {recipe.model.blocks} blocks, {recipe.model.frozen_blocks} of them frozen",
-    }
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    description = description_of(recipe, recipe.task, model.frame_hop, run["temperature"])
     files = {
         ("onnx", "fp16"): root / "checkpoints" / "onnx" / f"{recipe.name}.onnx",
         ("onnx", "int8"): root / "checkpoints" / "onnx" / f"{recipe.name}-int8.onnx",
         ("torchscript", "fp16"): root / "checkpoints" / "torchscript" / f"{recipe.name}.ts",
     }
-    golden = _golden(model, classes)
     proto = onnx_graph(model, classes)
     reference = reference_of(model, prepared.examples.train, prepared.features, classes)
     write_onnx(quantised(proto), description, files["onnx", "int8"], reference)
     write_onnx(proto, description, files["onnx", "fp16"], reference)
-    write_torchscript(model, classes, description, files["torchscript", "fp16"])
+    example = (torch.randn(2, 16_000) * 0.1, torch.tensor([16_000, 12_000]))
+    write_torchscript(Graph(model, classes), example, description, files["torchscript", "fp16"])
     _compare(files["onnx", "fp16"], files["torchscript", "fp16"], prepared)
     if not _int8_holds(files["onnx", "fp16"], files["onnx", "int8"], prepared):
         files.pop(("onnx", "int8")).unlink()
+    published = {("model", *key): path for key, path in files.items()}
+    golden = {"logits": _golden(model, classes)}
+    return publish(prepared, run, description, model, published, golden, root, RECORDS if record else None)
+
+
+class Trained(Protocol):
+    """What `publish` needs of a prepared run, of whatever task."""
+
+    @property
+    def recipe(self) -> Recipe: ...
+    @property
+    def folder(self) -> Path: ...
+
+
+def publish(
+    prepared: Trained,
+    run: dict[str, Any],
+    description: dict[str, Any],
+    model: nn.Module,
+    files: dict[tuple[str, str, str], Path],
+    golden: dict[str, Any],
+    root: Path,
+    records: Path | None,
+) -> dict[str, Any]:
+    """Registers `files`, by role, format and precision, in `root`/checkpoints.yaml and returns the entry.
+
+    run: the record of the run, which goes to `records` with the test scores and the files' checksums. golden: what the checkpoint says of
+    the golden tone.
+    """
+    recipe = prepared.recipe
     entry = {
         **description,
         "system": recipe.register["system"],
-        "parameters": parameters,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "languages": recipe.register["languages"],
+        **({"diarization": recipe.register["diarization"]} if "diarization" in recipe.register else {}),
         "parts": [
             {
-                "role": "model",
+                "role": role,
                 "format": kind,
                 "precision": precision,
                 "path": path.relative_to(root).as_posix(),
                 "size": path.stat().st_size,
                 "sha256": sha256(path),
             }
-            for (kind, precision), path in files.items()
+            for (role, kind, precision), path in files.items()
         ],
         "temperature_fitted_on": "validation speakers of the training corpora",
-        "metrics": _metrics(prepared),
+        "metrics": metrics_of(prepared),
         "commercial_use": bool(recipe.register["commercial_use"]),
         "trained_on": recipe.register["trained_on"],
         "recipe": f"training/recipes/{recipe.name}.yaml",
         "hub": None,
-        "golden": {"input": "tone", "logits": golden},
+        "golden": {"input": "tone", **golden},
     }
     register(entry, root / "checkpoints.yaml")
-    if record:
-        RECORDS.mkdir(exist_ok=True)
-        files_made = {f"{part['format']}-{part['precision']}": part["sha256"] for part in entry["parts"]}
-        (RECORDS / f"{recipe.name}.json").write_text(json.dumps({**run, "test": _test(prepared), "files": files_made}, indent=1) + "\n")
+    if records is not None:
+        records.mkdir(exist_ok=True)
+        sums = {"-".join(word for word in key if word != "model"): sha256(path) for key, path in files.items()}
+        text = json.dumps({**run, "test": test_scores(prepared), "files": sums}, indent=1) + "\n"
+        (records / f"{recipe.name}.json").write_text(text, encoding="utf-8")
     return entry
 
 
@@ -227,7 +265,7 @@ def _golden(model: EmotionModel, classes: int) -> list[float]:
 def _compare(onnx_file: Path, torchscript_file: Path, prepared: Prepared, clips: int = 16) -> None:
     """Both files on real test clips in one padded batch (benchmarks/accuracy/parity.py has the training module and single clips too)."""
     chosen = prepared.examples.test[:: max(1, len(prepared.examples.test) // clips)][:clips]
-    waveform, lengths = _padded(chosen)
+    waveform, lengths = padded(chosen)
     first = _session(onnx_file).run(list(OUTPUTS), {"waveform": waveform, "lengths": lengths})
     with torch.no_grad():
         second = torch.jit.load(str(torchscript_file))(torch.from_numpy(waveform), torch.from_numpy(lengths))
@@ -245,7 +283,7 @@ def _int8_holds(exact: Path, small: Path, prepared: Prepared, size: int = 8) -> 
         session = _session(file)
         parts = []
         for start in range(0, len(examples), size):
-            waveform, lengths = _padded(examples[start : start + size])
+            waveform, lengths = padded(examples[start : start + size])
             parts.append(session.run(["logits"], {"waveform": waveform, "lengths": lengths})[0])
         found.append(score(np.concatenate(parts), examples, prepared.recipe.data.labels, intervals=False).pooled.uar)
     log.info("validation UAR: fp16 %.4f, int8 %.4f", *found)
@@ -256,7 +294,7 @@ def _session(file: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
 
-def _padded(examples: Sequence[Example]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def padded(examples: Sequence[Example]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     samples = [read(example.file) for example in examples]
     lengths = np.array([len(clip) for clip in samples], dtype=np.int64)
     waveform = np.zeros((len(samples), int(lengths.max())), dtype=np.float32)
@@ -265,29 +303,22 @@ def _padded(examples: Sequence[Example]) -> tuple[NDArray[np.float32], NDArray[n
     return waveform, lengths
 
 
-def _test(prepared: Prepared) -> dict[str, Any] | None:
+def test_scores(prepared: Trained) -> dict[str, Any]:
     file = prepared.folder / "test.json"
-    return json.loads(file.read_text()) if file.is_file() else None
+    if not file.is_file():
+        raise FileNotFoundError(f"{prepared.recipe.name} has no test scores yet: python -m training evaluate {prepared.recipe.name}")
+    scores: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return scores
 
 
-def _metrics(prepared: Prepared) -> list[dict[str, Any]]:
+def metrics_of(prepared: Trained) -> list[dict[str, Any]]:
     """The registry's figures: the test speakers of each corpus, and all of them pooled.
 
     A corpus with one test speaker has no interval over speakers, and a figure without one is not registered.
     """
-    test = _test(prepared)
-    if test is None:
-        raise FileNotFoundError(f"{prepared.recipe.name} has no test scores yet: python -m training evaluate {prepared.recipe.name}")
-    scores = {**test["corpora"], "pooled": test["pooled"]}
+    test = test_scores(prepared)
     return [
-        {
-            "corpus": corpus,
-            "protocol": "held-out speakers",
-            "uar": value["uar"],
-            "interval": value["interval"],
-            "clips": value["clips"],
-            "speakers": value["speakers"],
-        }
-        for corpus, value in scores.items()
+        {"corpus": corpus, "protocol": "held-out speakers", **{name: value[name] for name in ("uar", "interval", "clips", "speakers")}}
+        for corpus, value in {**test["corpora"], "pooled": test["pooled"]}.items()
         if value["interval"] is not None
     ]

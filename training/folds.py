@@ -80,4 +80,3 @@ def _is_iemocap(manifest: Manifest) -> Manifest:
     if manifest.corpora != ("iemocap",):
         raise CorpusError(f"these folds are of iemocap, not of {', '.join(manifest.corpora)}")
     return manifest
-

@@ -205,6 +205,22 @@ def _adjusted(x: Tensor, by: Adjustment) -> Tensor:
     return x * by.scale[:width] + by.shift[:width]
 
 
+def on_clip_axis(frames: Tensor, counts: Tensor, starts: Tensor, samples: int, lengths: Tensor, hop: int) -> tuple[Tensor, Tensor]:
+    """Logits of frames (batch, inner frames, classes) on the clips' own time axis, zeros where there are none, and its lengths (batch,).
+
+    counts, starts: (batch,), how many frames are a clip's and where on its axis the first one stands, for silence at its ends is not heard.
+    samples: of the padded clips, lengths: (batch,) of each; hop: samples a frame.
+    """
+    total = (samples + hop - 1) // hop
+    place = torch.arange(total, device=frames.device)[None, :] - starts[:, None]
+    inside = (place >= 0) & (place < counts[:, None])
+    # Nothing of a clip may be left: a click in its last few milliseconds is less than a frame.
+    place = torch.minimum(place, (counts - 1)[:, None]).clamp(min=0)[:, :, None].expand(-1, -1, frames.shape[2])
+    placed = torch.gather(frames, 1, place)
+    placed = torch.where(inside[:, :, None], placed, torch.zeros_like(placed))
+    return placed, torch.div(lengths + hop - 1, hop, rounding_mode="floor")
+
+
 class GraphOutput(NamedTuple):
     """The fixed outputs of an utterance checkpoint (docs/architecture.md)."""
 
@@ -228,15 +244,8 @@ class Graph(nn.Module):
     def run(self, waveform: Tensor, lengths: Tensor, by: Adjustment | None = None) -> tuple[GraphOutput, Tensor]:
         """The outputs, and the pooled vectors (batch, dim) that an adaptation is made from."""
         logits, pooled, inner, starts = self.model(waveform, lengths, by)
-        hop = self.model.frame_samples
-        frame_lengths = torch.div(lengths + hop - 1, hop, rounding_mode="floor")
-        total = (waveform.shape[1] + hop - 1) // hop
-        place = torch.arange(total, device=waveform.device)[None, :] - starts[:, None]
-        inside = (place >= 0) & (place < inner[:, None])
-        # Nothing of a clip may be left: a click in its last few milliseconds is less than a frame.
-        place = torch.minimum(place, (inner - 1)[:, None]).clamp(min=0)[:, :, None].expand(-1, -1, self.classes)
-        frames = torch.gather(pooled.frames[:, :, : self.classes], 1, place)
-        frames = torch.where(inside[:, :, None], frames, torch.zeros_like(frames))
+        frames = pooled.frames[:, :, : self.classes]
+        frames, frame_lengths = on_clip_axis(frames, inner, starts, waveform.shape[1], lengths, self.model.frame_samples)
         return GraphOutput(logits[:, : self.classes], frames, pooled.embedding, frame_lengths), pooled.vector
 
 

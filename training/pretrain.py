@@ -313,4 +313,3 @@ def save_encoder(encoder: CompactEncoder, start: Path, path: Path) -> None:
     with partial.open("wb") as file:
         np.savez(file, **found)
     partial.replace(path)
-

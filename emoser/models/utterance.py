@@ -321,9 +321,7 @@ class UtteranceModel(Diarizing, Adapting):
 
         return self._over_windows(clips, options.batch_size, rows)
 
-    def _over_windows(
-        self, clips: Sequence[Clip], batch_size: int | None, rows: Rows
-    ) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
+    def _over_windows(self, clips: Sequence[Clip], batch_size: int | None, rows: Rows) -> list[tuple[NDArray[np.float64], tuple[str, ...]]]:
         """What `rows` gives for each clip, with the warning `windowed` where it is the mean over more than one window."""
         return [
             (weighted_mean(np.stack(found), np.array(lengths)), ("windowed",) if len(lengths) > 1 else ())

@@ -63,6 +63,4 @@ class TorchScriptRuntime(TorchScriptGraph):
 
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         found = self({"waveform": waveform, "lengths": lengths})
-        return Outputs(
-            logits=found["logits"], frames=found["frames"], embedding=found["embedding"], frame_lengths=found["frame_lengths"]
-        )
+        return Outputs(logits=found["logits"], frames=found["frames"], embedding=found["embedding"], frame_lengths=found["frame_lengths"])

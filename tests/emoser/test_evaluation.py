@@ -18,9 +18,7 @@ LABELS = ("neutral", "happy", "angry")
 
 
 def clips(count: int = 60, speakers: int = 6, corpora: int = 2) -> list[Labelled]:
-    return [
-        Labelled(f"{index}.wav", LABELS[index % 3], f"s{index % speakers}", f"c{index % speakers % corpora}") for index in range(count)
-    ]
+    return [Labelled(f"{index}.wav", LABELS[index % 3], f"s{index % speakers}", f"c{index % speakers % corpora}") for index in range(count)]
 
 
 def scores_for(found: list[Labelled], right: float, labels: tuple[str, ...] = LABELS, seed: int = 0) -> np.ndarray:

@@ -60,6 +60,7 @@ TINY = {
         "languages": ["en", "de"],
         "system": {"name": "Tiny", "paper": "Pitches", "year": 2026, "link": "https://example.org/tiny"},
         "trained_on": [{"corpus": "ravdess", "license": "CC0-1.0"}],
+        "diarization": {"window": 2.0},
     },
 }
 

@@ -184,6 +184,7 @@ def test_inputs_and_outputs_are_the_contracts(exported: Exported) -> None:
 def test_the_registry_entry(exported: Exported) -> None:
     (checkpoint,) = list_checkpoints(exported.root / "checkpoints.yaml")
     assert checkpoint.name == "tiny" and checkpoint.labels == LABELS and checkpoint.recipe == "training/recipes/tiny.yaml"
+    assert checkpoint.diarization.differing() == {"window": 2.0}
     assert checkpoint.commercial_use is True and checkpoint.hub is None and checkpoint.languages == ("en", "de")
     assert [f"{part.format}-{part.precision}" for part in checkpoint.parts] == [*KINDS]
     for part in checkpoint.parts:
@@ -286,7 +287,7 @@ def test_files_that_disagree_are_an_error(exported: Exported, monkeypatch: pytes
 
 def test_a_run_without_test_scores_is_not_exported(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no test scores yet: python -m training evaluate tiny"):
-        export._metrics(replace(exported.run, folder=tmp_path))
+        export.metrics_of(replace(exported.run, folder=tmp_path))
 
 
 # the passes over files, on small ones

@@ -21,6 +21,7 @@ import yaml
 from emoser.checkpoints import list_checkpoints
 from emoser.digests import sha256
 from emoser.models.transducer import Part, Parts, beam_search, greedy, hear, lattice, pieces_of, posteriors, text_of, words_of
+from training.export import test_scores as scores_of_test
 from training.graphs import strip_torchscript
 from training.runs import CLONE, Places
 from training.systems.transducer import export
@@ -80,7 +81,7 @@ def exported(
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(export, "RECORDS", records)
                 entry = run_export(run.recipe, places, root=root)
-            made[system] = Exported(run, root, records, entry, export._rounded(run.trained()))
+            made[system] = Exported(run, root, records, entry, export.rounded_to_half(run.trained()))
         return made[system]
 
     return make
@@ -274,4 +275,4 @@ def test_a_run_without_test_scores_is_not_exported(exported: Callable[[str], Exp
     run = exported("ent").run
     assert isinstance(run.clips, Clips)
     with pytest.raises(FileNotFoundError, match="no test scores yet: python -m training evaluate tiny"):
-        export._test(Prepared(run.recipe, run.clips, run.mixtures, run.shelf, run.source, tmp_path))
+        scores_of_test(Prepared(run.recipe, run.clips, run.mixtures, run.shelf, run.source, tmp_path))

@@ -7,10 +7,7 @@ checkpoint, the symbols, the temperature of frames, its role and the size of the
 
 from __future__ import annotations
 
-import copy
-import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +21,10 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from emoser.audio import tone
-from emoser.digests import sha256
 from emoser.models.transducer import Heard, Part, Parts, hear, lattice
-from training.data import Example, read
-from training.export import FEWEST_HALVED, HalfStored, register, write_onnx
-from training.graphs import strip_torchscript, strip_traces
+from training.export import description_of, padded, publish, rounded_to_half, write_onnx, write_torchscript
+from training.graphs import strip_traces
+from training.model import on_clip_axis
 from training.runs import CLONE, RECORDS, Places
 from training.systems.transducer.model import TransducerModel
 from training.systems.transducer.networks import FrameWise, Transducer
@@ -90,13 +86,8 @@ class FrameWisePart(nn.Module):
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         layers, inner, starts = self.model.listen(waveform, lengths)
         logits, embedding, read = self.model.network(layers, inner)
-        hop = self.model.frame_samples
-        total = (waveform.shape[1] + hop - 1) // hop
-        place = torch.arange(total, device=waveform.device)[None, :] - starts[:, None]
-        inside = (place >= 0) & (place < inner[:, None])
-        place = torch.minimum(place, (inner - 1)[:, None]).clamp(min=0)[:, :, None].expand(-1, -1, read.shape[2])
-        frames = torch.where(inside[:, :, None], torch.gather(read, 1, place), 0.0)
-        return logits, frames, embedding, torch.div(lengths + hop - 1, hop, rounding_mode="floor")
+        frames, frame_lengths = on_clip_axis(read, inner, starts, waveform.shape[1], lengths, self.model.frame_samples)
+        return logits, frames, embedding, frame_lengths
 
 
 @dataclass(frozen=True)
@@ -156,24 +147,6 @@ def onnx_of(graph: Graph) -> onnx.ModelProto:
     return proto
 
 
-class HalfStoredPart(HalfStored):
-    """`HalfStored` for any inputs."""
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        for index, (module, leaf) in enumerate(self.owners):
-            module.__dict__[leaf] = getattr(self, f"half_{index}").float()
-        return tuple(self.graph(*inputs))
-
-
-def write_torchscript(graph: Graph, description: dict[str, Any], path: Path) -> None:
-    part = HalfStoredPart(copy.deepcopy(graph.module).eval()).eval()
-    with torch.no_grad():
-        traced = torch.jit.trace(part, graph.example, check_trace=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.jit.save(traced, str(path), _extra_files={"emoser.json": json.dumps(description)})
-    strip_torchscript(path)
-
-
 def onnx_part(path: Path) -> Part:
     """An ONNX file on the CPU, by its own names of inputs and outputs."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -200,22 +173,10 @@ def run_export(recipe: TransducerRecipe, places: Places, root: Path = CLONE, rec
     """
     prepared = prepare(recipe, places)
     run = prepared.record()
-    model = _rounded(prepared.trained())
+    model = rounded_to_half(prepared.trained())
     network = model.network
     single = isinstance(network, FrameWise)
-    description = {
-        "name": recipe.name,
-        "task": "utterance" if single else recipe.task,
-        "labels": list(recipe.data.labels),
-        "sample_rate": 16_000,
-        "frame_hop": model.frame_hop,
-        "longest_window": LONGEST_WINDOW,
-        "temperature": run["temperature"],
-        "revision": str(recipe.register.get("revision", "1")),
-        "license": recipe.register["license"],
-        "summary": recipe.summary,
-        "encoder": f"Whisper tiny.en front end and {recipe.model.blocks} blocks, {recipe.model.frozen_blocks} of them frozen",
-    }
+    description = description_of(recipe, "utterance" if single else recipe.task, model.frame_hop, run["temperature"])
     if isinstance(network, Transducer):
         state = {"layers": network.predictors, "width": network.sizes.predictor}
         symbols = list(prepared.shelf.vocabulary.symbols)
@@ -229,44 +190,14 @@ def run_export(recipe: TransducerRecipe, places: Places, root: Path = CLONE, rec
         files[role, "onnx"] = folders["onnx"] / f"{stem}.onnx"
         files[role, "torchscript"] = folders["torchscript"] / f"{stem}.ts"
         write_onnx(onnx_of(graph), own, files[role, "onnx"])
-        write_torchscript(graph, own, files[role, "torchscript"])
+        write_torchscript(graph.module, graph.example, own, files[role, "torchscript"])
     both = {
         "onnx": {role: onnx_part(files[role, "onnx"]) for role in graphs},
         "torchscript": {role: torchscript_part(files[role, "torchscript"], graph) for role, graph in graphs.items()},
     }
     compare(both, network, prepared)
-    registry = root / "checkpoints.yaml"
-    entry = {
-        **description,
-        "system": recipe.register["system"],
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "languages": recipe.register["languages"],
-        "parts": [
-            {
-                "role": role,
-                "format": kind,
-                "precision": "fp16",
-                "path": path.relative_to(registry.parent).as_posix(),
-                "size": path.stat().st_size,
-                "sha256": sha256(path),
-            }
-            for (role, kind), path in files.items()
-        ],
-        "temperature_fitted_on": "validation speakers of the training corpora",
-        "metrics": _metrics(prepared),
-        "commercial_use": bool(recipe.register["commercial_use"]),
-        "trained_on": recipe.register["trained_on"],
-        "recipe": f"training/recipes/{recipe.name}.yaml",
-        "hub": None,
-        "golden": {"input": "tone", **golden(both["onnx"], network)},
-    }
-    register(entry, registry)
-    if record:
-        RECORDS.mkdir(exist_ok=True)
-        made = {f"{part['role']}-{part['format']}-{part['precision']}": part["sha256"] for part in entry["parts"]}
-        text = json.dumps({**run, "test": _test(prepared), "files": made}, indent=1) + "\n"
-        (RECORDS / f"{recipe.name}.json").write_text(text, encoding="utf-8")
-    return entry
+    published = {(role, kind, "fp16"): path for (role, kind), path in files.items()}
+    return publish(prepared, run, description, model, published, golden(both["onnx"], network), root, RECORDS if record else None)
 
 
 def parts_of(opened: dict[str, Part], network: Transducer) -> Parts:
@@ -308,37 +239,3 @@ def _difference(first: Heard, second: Heard) -> float:
         return float("inf")
     pairs = ((first.logits, second.logits), (first.hypothesis.emotions, second.hypothesis.emotions))
     return max((float(np.abs(a - b).max()) for a, b in pairs if a.size), default=0.0)
-
-
-def padded(examples: Sequence[Example]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    samples = [read(example.file) for example in examples]
-    lengths = np.array([len(clip) for clip in samples], dtype=np.int64)
-    waveform = np.zeros((len(samples), int(lengths.max())), dtype=np.float32)
-    for row, clip in zip(waveform, samples, strict=True):
-        row[: len(clip)] = clip
-    return waveform, lengths
-
-
-def _rounded(model: TransducerModel) -> TransducerModel:
-    """The model with its large weights rounded to what fp16 holds: what all files compute with."""
-    state = model.state_dict()
-    model.load_state_dict({name: value.half().float() if value.numel() >= FEWEST_HALVED else value for name, value in state.items()})
-    return model
-
-
-def _test(prepared: Prepared) -> dict[str, Any]:
-    file = prepared.folder / "test.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{prepared.recipe.name} has no test scores yet: python -m training evaluate {prepared.recipe.name}")
-    scores: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return scores
-
-
-def _metrics(prepared: Prepared) -> list[dict[str, Any]]:
-    """The registry's figures: the test speakers of each corpus, and all pooled; one without an interval is not registered."""
-    test = _test(prepared)
-    return [
-        {"corpus": corpus, "protocol": "held-out speakers", **{name: value[name] for name in ("uar", "interval", "clips", "speakers")}}
-        for corpus, value in {**test["corpora"], "pooled": test["pooled"]}.items()
-        if value["interval"] is not None
-    ]
