@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import PartialState
+from torch import nn
 
 from emoser.digests import sha256
 from emoser.metrics import Score
@@ -62,6 +64,7 @@ class Prepared:
         torch.manual_seed(self.recipe.schedule.seed)
         model = EmotionModel(self.recipe.model, len(self.recipe.all_labels))
         model.encoder.load(self.source.weights)
+        load_encoder_of(self.recipe, model.encoder, self.folder.parent)
         return model
 
     def trained(self) -> EmotionModel:
@@ -170,6 +173,22 @@ def run_evaluate(recipe: Recipe, places: Places) -> dict[str, Any]:
         low, high = value.interval or (float("nan"), float("nan"))
         log.info("%-16s UAR %5.1f  [%5.1f, %5.1f]  %d clips", name, 100 * value.uar, 100 * low, 100 * high, value.clips)
     return result
+
+
+def load_encoder_of(recipe: Recipe, encoder: nn.Module, runs: Path) -> None:
+    """Puts the encoder of the run `model.encoder_of` into `encoder`, where the recipe names one; its frozen blocks must be the same."""
+    if recipe.model.encoder_of is None:
+        return
+    file = runs / recipe.model.encoder_of / "weights.pt"
+    if not file.is_file():
+        raise FileNotFoundError(f"{recipe.name} goes on from {recipe.model.encoder_of}: python -m training fit {recipe.model.encoder_of}")
+    found = torch.load(file, weights_only=True)
+    own = {name.removeprefix("encoder."): value for name, value in found.items() if name.startswith("encoder.")}
+    trained = {name: int(match[1]) for name in own if (match := re.match(r"blocks\.(\d+)\.", name))}
+    for name, value in encoder.state_dict().items():
+        if trained.get(name, -1) < recipe.model.frozen_blocks and not torch.equal(value, own[name]):
+            raise RecipeError(f"model.encoder_of: {recipe.model.encoder_of} has another {name} than the start weights of {recipe.name}")
+    encoder.load_state_dict(own)
 
 
 def rounded(value: Any, digits: int = 5) -> Any:

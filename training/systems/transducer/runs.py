@@ -26,7 +26,7 @@ from training.evaluate import calibration_error, score
 from training.features import Source, build
 from training.loop import RUNNING
 from training.recipe import RecipeError
-from training.runs import START_WEIGHTS, Places, revision, rounded
+from training.runs import START_WEIGHTS, Places, load_encoder_of, revision, rounded
 from training.systems.transducer.data import Clips, Mixed, Shelf, clips_of, mixtures_of, steady
 from training.systems.transducer.fit import Said, fit, said_of
 from training.systems.transducer.losses import NONE
@@ -55,6 +55,7 @@ class Prepared:
         torch.manual_seed(self.recipe.schedule.seed)
         model = TransducerModel(self.recipe, self.shelf.vocabulary.size)
         model.encoder.load_whisper(self.source.weights)
+        load_encoder_of(self.recipe, model.encoder, self.folder.parent)
         return model
 
     def trained(self) -> TransducerModel:
