@@ -30,7 +30,7 @@ SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads t
 ADAPTATION_FILE = "adaptation.npz"
 FOLDER_FILE = "checkpoint.yaml"  # what makes a folder, or a hub repository, a checkpoint
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
-ROLES = ("encoder", "predictor", "joint", "head")  # of a transducer's files
+ROLES = ("encoder", "frames", "predictor", "joint", "head")  # of a transducer's files
 REPOSITORY = "a clone of the project's repository (checkpoints/torchscript/)"
 
 
@@ -48,11 +48,11 @@ class System:
 class Part:
     """One file of a checkpoint: `path` is relative to the file that holds the entry, `size` in bytes.
 
-    An utterance checkpoint is one file (model), a transducer is one for each of `ROLES`. The role adaptation is what an adapted checkpoint
-    has beside the file of the one that it was made from.
+    An utterance checkpoint is one file (model), a transducer is one for each of `ROLES`; several transducers may have the same encoder, in
+    one file. The role adaptation is what an adapted checkpoint has beside the file of the one that it was made from.
     """
 
-    role: Literal["model", "adaptation", "encoder", "predictor", "joint", "head"]
+    role: Literal["model", "adaptation", "encoder", "frames", "predictor", "joint", "head"]
     format: Literal["onnx", "torchscript", "npz"]
     precision: Precision
     path: str

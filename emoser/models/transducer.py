@@ -49,14 +49,16 @@ Part = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]  # a graph: 
 class Parts:
     """The graphs of a checkpoint; a `Network` by its predictor and its joint.
 
-    encoder: `waveform` (batch, samples), `lengths` (batch,) -> `frames` (batch, T, width), `frame_lengths` (batch,), `starts` (batch,): the
-        frame of the clip's time axis at which the first one stands, for silence before it is cut.
+    encoder: `waveform` (batch, samples), `lengths` (batch,) -> `states` (batch, T, hidden), `frame_lengths` (batch,), `starts` (batch,): the
+        frame of the clip's time axis at which the first one stands, for silence before it is cut. Nothing in it is the transducer's own.
+    frames: `states`, `frame_lengths` -> `frames` (batch, T, width).
     predictor: `tokens` (batch,), `hidden` and `cell` (layers, batch, state) -> `steps` (batch, width), `hidden_after`, `cell_after`.
     joint: `frames` (n, width), `steps` (n, width) -> `tokens` (n, vocabulary), `emotions` (n, classes), raw logits.
     head: the mean `frames` (batch, width) and the mean `steps` (batch, width) of clips -> `logits` (batch, classes), `embedding`.
     """
 
     encoder: Part
+    frames: Part
     predictor: Part
     joint: Part
     head: Part
@@ -246,13 +248,14 @@ def hear(
     search: `greedy`, `beam_search`, or either with its options bound.
     """
     found = parts.encoder({"waveform": waveform, "lengths": lengths})
-    clips = [frames[:count] for frames, count in zip(found["frames"], found["frame_lengths"], strict=True)]
+    read = parts.frames({"states": found["states"], "frame_lengths": found["frame_lengths"]})["frames"]
+    clips = [frames[:count] for frames, count in zip(read, found["frame_lengths"], strict=True)]
     hypotheses = [search(parts, frames) for frames in clips]
     # A click in a clip's last few milliseconds may leave no frame at all: its mean is then of nothing, 0.
-    means = [frames.mean(0) if len(frames) else np.zeros(found["frames"].shape[2], np.float32) for frames in clips]
+    means = [frames.mean(0) if len(frames) else np.zeros(read.shape[2], np.float32) for frames in clips]
     steps = [item.steps.mean(0) for item in hypotheses]
-    read = parts.head({"frames": np.stack(means).astype(np.float32), "steps": np.stack(steps).astype(np.float32)})
-    rows = zip(hypotheses, read["logits"], read["embedding"], clips, found["starts"], strict=True)
+    said = parts.head({"frames": np.stack(means).astype(np.float32), "steps": np.stack(steps).astype(np.float32)})
+    rows = zip(hypotheses, said["logits"], said["embedding"], clips, found["starts"], strict=True)
     return [Heard(item, logits, embedding, frames, int(start)) for item, logits, embedding, frames, start in rows]
 
 

@@ -24,16 +24,17 @@ class Graph(Protocol):
 
 
 PAIR = (Port("frames", "float32", ("batch", "width")), Port("steps", "float32", ("batch", "width")))
+LENGTHS = Port("frame_lengths", "int64", ("batch",))
 STATE = ("layers", "batch", "state")
 # Role -> inputs, outputs.
 PORTS: dict[str, tuple[tuple[Port, ...], tuple[Port, ...]]] = {
     "encoder": (
         INPUTS,
-        (
-            Port("frames", "float32", ("batch", "frames", "width")),
-            Port("frame_lengths", "int64", ("batch",)),
-            Port("starts", "int64", ("batch",)),
-        ),
+        (Port("states", "float32", ("batch", "frames", "hidden")), LENGTHS, Port("starts", "int64", ("batch",))),
+    ),
+    "frames": (
+        (Port("states", "float32", ("batch", "frames", "hidden")), LENGTHS),
+        (Port("frames", "float32", ("batch", "frames", "width")),),
     ),
     "predictor": (
         (Port("tokens", "int64", ("batch",)), Port("hidden", "float32", STATE), Port("cell", "float32", STATE)),

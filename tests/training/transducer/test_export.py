@@ -1,4 +1,4 @@
-"""The four graphs of a trained transducer in both formats: the same decoding as the training module, nothing of the machine inside."""
+"""The five graphs of a trained transducer in both formats: the same decoding as the training module, nothing of the machine inside."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from training.systems.transducer.runs import Prepared
 
 pytestmark = pytest.mark.usefixtures("accelerate_anew")
 
-ROLES = {"encoder", "predictor", "joint", "head"}
+ROLES = {"encoder", "frames", "predictor", "joint", "head"}
 
 
 @dataclass
@@ -129,9 +129,14 @@ def test_the_encoder_gives_what_the_module_gives(exported: Callable[[str], Expor
     for waveform, lengths in SHAPES.values():
         with torch.no_grad():
             expected = EncoderPart(made.model)(torch.from_numpy(waveform), torch.from_numpy(lengths))
+            layers, counts, _ = made.model.listen(torch.from_numpy(waveform), torch.from_numpy(lengths))
+            frames = made.model.network.frames(layers, counts).numpy()
         found = parts.encoder({"waveform": waveform, "lengths": lengths})
-        for name, value in zip(("frames", "frame_lengths", "starts"), expected, strict=True):
-            np.testing.assert_allclose(found[name], value.numpy(), atol=2e-4, rtol=0, err_msg=name)
+        for name, value in zip(("states", "frame_lengths", "starts"), expected, strict=True):
+            np.testing.assert_allclose(found[name], value.numpy(), atol=2e-4, rtol=1e-4, err_msg=name)
+        read = parts.frames({"states": found["states"], "frame_lengths": found["frame_lengths"]})["frames"]
+        for one, other, count in zip(read, frames, counts, strict=True):
+            np.testing.assert_allclose(one[:count], other[:count], atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
@@ -232,6 +237,7 @@ def test_the_entry_and_what_each_file_says_of_itself(exported: Callable[[str], E
             extra = {"emoser.json": ""}
             torch.jit.load(str(file), _extra_files=extra)
             inside = json.loads(extra["emoser.json"])
+        assert ("labels" in inside) == (part["role"] != "encoder")  # which may be another checkpoint's too
         assert inside["role"] == part["role"] and {name: entry[name] for name in inside if name != "role"} == {
             name: value for name, value in inside.items() if name != "role"
         }

@@ -98,14 +98,14 @@ def document(registry: Path, *arguments: object) -> Any:
 def test_the_entry_is_read(registry: Path) -> None:
     entry = find("tiny")
     assert entry.task == "transducer" and entry.symbols is not None and entry.symbols[0] == "<blank>"
-    assert [part.role for part in entry.files("onnx")] == ["encoder", "predictor", "joint", "head"]
+    assert [part.role for part in entry.files("onnx")] == ["encoder", "frames", "predictor", "joint", "head"]
     assert entry.golden.tokens
     found = resolve("tiny")
-    assert found.path.name == "tiny-encoder.onnx" and [role for role, _ in found.others] == ["predictor", "joint", "head"]
+    assert found.path.name == "tiny-encoder.onnx" and [role for role, _ in found.others] == ["frames", "predictor", "joint", "head"]
     assert found.sha256 not in [part.sha256 for part in entry.parts]
 
 
-@pytest.mark.parametrize("role", ["encoder", "predictor", "joint", "head"])
+@pytest.mark.parametrize("role", ["encoder", "frames", "predictor", "joint", "head"])
 def test_every_part_is_verified(registry: Path, tmp_path: Path, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = yaml.safe_load(registry.read_text(encoding="utf-8"))
     for part in data["checkpoints"][0]["parts"]:
@@ -126,7 +126,7 @@ def test_every_part_is_verified(registry: Path, tmp_path: Path, role: str, monke
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda entry: entry["parts"].pop(0), "parts: the onnx fp16 files of a transducer are encoder, predictor, joint, head"),
+        (lambda entry: entry["parts"].pop(0), "parts: the onnx fp16 files of a transducer are encoder, frames, predictor, joint, head"),
         (lambda entry: entry.pop("symbols"), "symbols: a transducer has symbols, state, frame_temperature"),
         (lambda entry: entry.update(task="utterance"), "another checkpoint has none of these"),
         (lambda entry: entry.update(frame_temperature=0.0), "frame_temperature: must be above zero"),

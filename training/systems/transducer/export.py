@@ -1,13 +1,16 @@
-"""`python -m training export RECIPE` for transducers: four graphs, in ONNX and in TorchScript, checked against each other.
+"""`python -m training export RECIPE` for transducers: five graphs, in ONNX and in TorchScript, checked against each other.
 
 The parts and their ports are those of `emoser.models.transducer.Parts`; the frame-wise baseline is one graph with the interface of
 utterance checkpoints. Weights are stored as in training/export.py. Each file says what it is in its own metadata: the fields of every
-checkpoint, the symbols, the temperature of frames, its role and the size of the predictor's state.
+checkpoint, the symbols, the temperature of frames, its role and the size of the predictor's state. The encoder says nothing of a
+transducer: those whose recipes go on from one run (`model.encoder_of`) and leave its encoder as it is share the file.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from emoser.audio import tone
+from emoser.checkpoints import list_checkpoints
 from emoser.models.transducer import Heard, Part, Parts, hear, lattice
 from training.export import description_of, padded, publish, rounded_to_half, write_onnx, write_torchscript
 from training.graphs import strip_traces
@@ -44,8 +48,19 @@ class EncoderPart(nn.Module):
         self.model = model
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        layers, frames, starts = self.model.listen(waveform, lengths)
-        return self.model.network.frames(layers, frames), frames, starts
+        return self.model.encode(waveform, lengths)
+
+
+class FramesPart(nn.Module):
+    def __init__(self, model: TransducerModel) -> None:
+        super().__init__()
+        self.standardise, self.network = model.standardise, model.network
+        self.layers = len(model.standardise.mean)
+
+    def forward(self, states: Tensor, lengths: Tensor) -> tuple[Tensor]:
+        assert isinstance(self.network, Transducer)
+        layers = torch.stack(self.standardise(states).chunk(self.layers, dim=2))
+        return (self.network.frames(layers, lengths),)
 
 
 class PredictorPart(nn.Module):
@@ -111,14 +126,22 @@ def graphs_of(model: TransducerModel) -> dict[str, Graph]:
         return {"model": Graph(FrameWisePart(model), outputs=("logits", "frames", "embedding", "frame_lengths"), **wave)}
     network = model.network
     with torch.no_grad():
-        width = EncoderPart(model)(*heard)[0].shape[2]
+        states, frame_lengths, _ = EncoderPart(model)(*heard)
+        width = FramesPart(model)(states, frame_lengths)[0].shape[2]
         hidden, cell = network.start(3)
         tokens = torch.tensor([0, 1, 2])
         steps = network.step(tokens, (hidden, cell))[0]
     pair = (torch.randn(3, width), steps)
     several = ({0: batch}, {0: batch})
     return {
-        "encoder": Graph(EncoderPart(model), outputs=("frames", "frame_lengths", "starts"), **wave),
+        "encoder": Graph(EncoderPart(model), outputs=("states", "frame_lengths", "starts"), **wave),
+        "frames": Graph(
+            FramesPart(model),
+            ("states", "frame_lengths"),
+            ("frames",),
+            (states, frame_lengths),
+            ({0: batch, 1: Dim("frames", min=1, max=4096)}, {0: batch}),
+        ),
         "predictor": Graph(
             PredictorPart(network),
             ("tokens", "hidden", "cell"),
@@ -184,13 +207,15 @@ def run_export(recipe: TransducerRecipe, places: Places, root: Path = CLONE, rec
     graphs = graphs_of(model)
     folders = {"onnx": root / "checkpoints" / "onnx", "torchscript": root / "checkpoints" / "torchscript"}
     files: dict[tuple[str, str], Path] = {}
+    shared = recipe.model.encoder_of if recipe.schedule.encoder_learning_rate == 0 else None
     for role, graph in graphs.items():
-        stem = recipe.name if single else f"{recipe.name}-{role}"
-        own = description if single else {**description, "role": role}
+        stem = recipe.name if single else f"{(shared or recipe.name) if role == 'encoder' else recipe.name}-{role}"
+        own = description if single else {**(_encoder_alone(description) if role == "encoder" else description), "role": role}
         files[role, "onnx"] = folders["onnx"] / f"{stem}.onnx"
         files[role, "torchscript"] = folders["torchscript"] / f"{stem}.ts"
-        write_onnx(onnx_of(graph), own, files[role, "onnx"])
-        write_torchscript(graph.module, graph.example, own, files[role, "torchscript"])
+        with _unchanged_for_others(files[role, "onnx"], files[role, "torchscript"], root, recipe.name):
+            write_onnx(onnx_of(graph), own, files[role, "onnx"])
+            write_torchscript(graph.module, graph.example, own, files[role, "torchscript"])
     both = {
         "onnx": {role: onnx_part(files[role, "onnx"]) for role in graphs},
         "torchscript": {role: torchscript_part(files[role, "torchscript"], graph) for role, graph in graphs.items()},
@@ -202,6 +227,25 @@ def run_export(recipe: TransducerRecipe, places: Places, root: Path = CLONE, rec
 
 def parts_of(opened: dict[str, Part], network: Transducer) -> Parts:
     return Parts(**opened, layers=network.predictors, state=network.sizes.predictor)
+
+
+def _encoder_alone(description: dict[str, Any]) -> dict[str, Any]:
+    return {name: description[name] for name in ("sample_rate", "frame_hop", "encoder")}
+
+
+@contextmanager
+def _unchanged_for_others(one: Path, other: Path, root: Path, name: str) -> Iterator[None]:
+    """Raises where a file that other entries of the registry have too does not come out as it was; it is put back then."""
+    registry = root / "checkpoints.yaml"
+    entries = list_checkpoints(registry) if registry.is_file() else []
+    sharing = {part.path: entry.name for entry in entries if entry.name != name for part in entry.parts}
+    kept = {path: path.read_bytes() for path in (one, other) if path.relative_to(root).as_posix() in sharing}
+    yield
+    for path, content in kept.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+            owner = sharing[path.relative_to(root).as_posix()]
+            raise RuntimeError(f"{path.name} is a part of {owner} too and would change; take {owner} out of the registry and export both")
 
 
 def golden(opened: dict[str, Part], network: Transducer | FrameWise) -> dict[str, Any]:

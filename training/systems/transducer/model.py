@@ -1,4 +1,8 @@
-"""An emotion transducer on the compact encoder: from cached states for training, from the waveform for export."""
+"""An emotion transducer on the compact encoder: from cached states for training, from the waveform for export.
+
+What comes out of the encoder depends on its weights alone, so that checkpoints that share one may share its file; standardising, which each
+recipe fits to its own clips, comes after it.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +30,9 @@ class Standardise(nn.Module):
         self.register_buffer("mean", torch.zeros(layers, width))
         self.register_buffer("deviation", torch.ones(layers, width))
 
-    def forward(self, states: list[Tensor]) -> list[Tensor]:
-        return [(state - self.mean[index]) / self.deviation[index] for index, state in enumerate(states)]
+    def forward(self, states: Tensor) -> Tensor:
+        """Layers side by side: (batch, frames, layers * width)."""
+        return (states - self.mean.flatten()) / self.deviation.flatten()
 
     @torch.no_grad()
     def fit(self, batches: list[tuple[list[Tensor], Tensor]]) -> None:
@@ -66,19 +71,32 @@ class TransducerModel(nn.Module):
         self.frame_samples = FRAME_HOP * recipe.model.pool
         self.frame_hop = self.frame_samples / SAMPLE_RATE  # s
 
-    def layers_of(self, hidden: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Cached states (batch, frames, cached layers * 384) -> (layers, batch, pooled frames, 384) and their lengths (batch,)."""
-        states = self.standardise(self.encoder.upper(hidden, frames, self.frozen_blocks))
-        x, lengths = halve(torch.cat(states, dim=2), frames, self.pool)
+    def encode(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Waveform (batch, samples) -> all layers side by side (batch, pooled frames, layers * 384), their lengths (batch,), and the pooled
+        frame of the clip's time axis at which the first one stands (batch,)."""
+        hidden, frames, starts = self.encoder.lower(waveform, lengths, self.frozen_blocks, self.first_layer)
+        states, frames = self._pooled(hidden, frames)
+        return states, frames, torch.div(starts, self.pool, rounding_mode="floor")
+
+    def layers(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """What `encode` gives -> what the network takes: (layers, batch, pooled frames, 384), standardised."""
+        x = self.standardise(states)
         if self.specaugment is not None:
             x = self.specaugment(x, lengths)
-        return torch.stack(x.split(self.encoder.width, dim=2)), lengths
+        return torch.stack(x.chunk(self.standardise.mean.shape[0], dim=2))
+
+    def layers_of(self, hidden: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Cached states (batch, frames, cached layers * 384) -> the same and their lengths (batch,)."""
+        states, lengths = self._pooled(hidden, frames)
+        return self.layers(states, lengths), lengths
 
     def listen(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Waveform (batch, samples) -> the same, and the pooled frame of the clip's time axis at which the first one stands (batch,)."""
-        hidden, frames, starts = self.encoder.lower(waveform, lengths, self.frozen_blocks, self.first_layer)
-        layers, frames = self.layers_of(hidden, frames)
-        return layers, frames, torch.div(starts, self.pool, rounding_mode="floor")
+        """Waveform (batch, samples) -> layers, their lengths, and the frame at which the first one stands."""
+        states, frames, starts = self.encode(waveform, lengths)
+        return self.layers(states, frames), frames, starts
+
+    def _pooled(self, hidden: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        return halve(torch.cat(self.encoder.upper(hidden, frames, self.frozen_blocks), dim=2), frames, self.pool)
 
     def parameters_by_depth(self) -> list[list[nn.Parameter]]:
         """What is trained: the network first, then the encoder's blocks from the highest down to the last that is not frozen."""
