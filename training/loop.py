@@ -1,14 +1,10 @@
-"""`python -m training fit RECIPE`: trains a recipe from cached states, keeps the best averaged weights by validation speakers.
+"""Training of an utterance recipe from cached states (`python -m training fit RECIPE`): its draws, its loss, its validation.
 
-Every draw depends on the seed, the step and the process alone, so a run that was killed goes on as if it had not been. Several processes
-(`torchrun --nproc_per_node 2 -m training fit ...`) draw different clips and average their gradients.
+The loop itself is training/steps.py.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -26,15 +21,9 @@ from training.data import Example, Examples, sampling_weights
 from training.evaluate import Scored, score, temperature_of
 from training.features import Features
 from training.model import EmotionModel
-from training.recipe import Recipe, RecipeError, Schedule
-from training.schedules import warmup_cosine
+from training.recipe import Recipe, Schedule
+from training.steps import UNTRAINED, Losses, begin, copied, train
 from training.voices import Voices
-
-log = logging.getLogger(__name__)
-
-RUNNING = "running.pt"
-UNTRAINED = 10_000_000  # steps from here on are drawn for statistics only
-SAVE_SECONDS = 180.0  # between two saved states of a running training
 
 
 @dataclass
@@ -148,35 +137,25 @@ def loss_of(logits: Tensor, targets: Tensor, own: int, schedule: Schedule) -> Te
 
 
 class Step(nn.Module):
-    """What DistributedDataParallel wraps: a batch to both read-outs' logits; on the way clips change voices and are mixed in pairs."""
+    """A batch to its loss, of both read-outs; on the way clips change voices and are mixed in pairs."""
 
-    def __init__(self, model: EmotionModel, voices: Voices | None) -> None:
+    def __init__(self, recipe: Recipe, model: EmotionModel, voices: Voices | None) -> None:
         super().__init__()
+        self.recipe = recipe
         self.model = model
         self.voices = voices
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch) -> Losses:
         pooled = self.model.pool_states(batch.hidden, batch.frames)
         if self.voices is not None:
             self.voices.update(pooled, batch.speakers)
             pooled = self.voices.moved(pooled, batch.speakers, batch.others, batch.way)
-        return self.model.read(pooled.mixed(batch.order, batch.share))
-
-
-class Average:
-    """Exponentially averaged weights; the early steps count less, so that the random start is forgotten."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-    def update(self, model: nn.Module, step: int) -> None:
-        decay = min(self.decay, (step + 1) / (step + 10)) if self.decay else 0.0
-        for name, value in model.state_dict().items():
-            if value.dtype.is_floating_point:
-                self.state[name].lerp_(value.detach(), 1 - decay)
-            else:
-                self.state[name].copy_(value)
+        both, head = self.model.read(pooled.mixed(batch.order, batch.share))
+        targets, own, schedule = batch.soft_targets(len(self.recipe.all_labels)), len(self.recipe.data.labels), self.recipe.schedule
+        loss = loss_of(both.float(), targets, own, schedule)
+        if self.model.statistics is not None:
+            loss = loss + schedule.head_loss * loss_of(head.float(), targets, own, schedule)
+        return Losses(loss)
 
 
 @dataclass
@@ -192,96 +171,20 @@ class Fitted:
 
 
 def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Features, folder: Path) -> Fitted:
-    """Trains `model`, leaves its kept weights in it, and writes progress, TensorBoard logs and a resumable state to `folder`.
-
-    The state, `RUNNING`, stays: whoever has put the result away removes it.
-    """
-    schedule = recipe.schedule
-    torch.manual_seed(schedule.seed)
-    accelerator = Accelerator(mixed_precision=schedule.precision, cpu=not torch.cuda.is_available())
-    device, own, classes = accelerator.device, len(recipe.data.labels), len(recipe.all_labels)
+    """Trains `model` (training/steps.py), leaves its kept weights in it and calibrates them on validation speakers."""
+    accelerator = begin(recipe.schedule)
     draws = Draws(recipe, examples.train, features, accelerator.process_index)
     _standardise(model, draws)
-    _freeze(model)
-    optimizer = torch.optim.AdamW(_groups(model, schedule), betas=(0.9, 0.98), fused=False)
-    voices = draws.voices if schedule.voices else None
+    voices = draws.voices if recipe.schedule.voices else None
     if voices is not None:
         _listen(model, draws)
-    step_model, optimizer = accelerator.prepare(Step(model, voices), optimizer)
-    average = Average(model, schedule.average)
-    history: list[dict[str, Any]] = []
-    best: dict[str, Tensor] | None = None
-    start, before = 0, 0.0
-    losses: list[float] = []  # since the last entry of the history
-    saved = folder / RUNNING
-    if saved.is_file():
-        running = torch.load(saved, weights_only=False, map_location=device)
-        if running["recipe"] != recipe.checksum():
-            raise RecipeError(f"{saved} is of another recipe; remove {folder} or give the run another --name")
-        model.load_state_dict(running["model"])
-        optimizer.load_state_dict(running["optimizer"])
-        average.state, best = running["average"], running["best"]
-        draws.voices.load_state(running["voices"])
-        history, start, before, losses = running["history"], running["step"], running["seconds"], running["losses"]
-        log.info("going on at step %d of %d", start, schedule.steps)
-    writer = _writer(folder, start) if accelerator.is_main_process else None
-    began = last_saved = time.monotonic()
-    for step in range(start, schedule.steps):
-        torch.manual_seed(hash((schedule.seed, step, accelerator.process_index)) % 2**31)
-        for group in optimizer.param_groups:
-            peak = group["peak"]
-            group["lr"] = warmup_cosine(step, schedule.steps, round(schedule.warm_up * schedule.steps), peak, schedule.final_rate * peak)
-        batch = draws[step].to(device)
-        step_model.train()
-        with accelerator.autocast():
-            both, head = step_model(batch)
-        targets = batch.soft_targets(classes)
-        loss = loss_of(both.float(), targets, own, schedule)
-        if model.statistics is not None:
-            loss = loss + schedule.head_loss * loss_of(head.float(), targets, own, schedule)
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(model.parameters(), schedule.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        average.update(model, step)
-        losses.append(float(loss.detach()))
-        done = step + 1
-        if done % schedule.evaluate_every == 0 or done == schedule.steps:
-            scored = _validate(recipe, model, average, examples, features)
-            entry = {"step": done, "loss": float(np.mean(losses)), "seconds": before + time.monotonic() - began, **scored}
-            losses = []
-            if schedule.keep == "last" or not history or entry["selection"] >= max(item["selection"] for item in history):
-                best = {name: value.clone() for name, value in average.state.items()}
-            history.append(entry)
-            log.info("%s", json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in entry.items()}))
-            if writer is not None:
-                for key, value in entry.items():
-                    if isinstance(value, float):
-                        writer.add_scalar(key, value, done)
-        if accelerator.is_main_process and time.monotonic() - last_saved > SAVE_SECONDS and done < schedule.steps:
-            last_saved = time.monotonic()
-            running = {
-                "recipe": recipe.checksum(),
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "average": average.state,
-                "best": best,
-                "voices": draws.voices.state(),
-                "history": history,
-                "losses": losses,
-                "step": done,
-                "seconds": before + time.monotonic() - began,
-            }
-            torch.save(running, saved.with_suffix(".partial"))
-            saved.with_suffix(".partial").rename(saved)
-    assert best is not None
-    model.load_state_dict(best)
-    if writer is not None:
-        writer.close()
-    kept = max(history, key=lambda item: (item["selection"], item["step"])) if schedule.keep == "best" else history[-1]
-    offsets, temperature = calibrate(model, own, examples, features)
-    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    return Fitted(state, history, offsets, temperature, kept["step"], before + time.monotonic() - began)
+
+    def validate() -> dict[str, float]:
+        return _validate(recipe, model, examples, features)
+
+    outcome = train(recipe, model, Step(recipe, model, voices), draws, validate, folder, accelerator, {"voices": draws.voices})
+    offsets, temperature = calibrate(model, len(recipe.data.labels), examples, features)
+    return Fitted(copied(model.state_dict()), outcome.history, offsets, temperature, outcome.step, outcome.seconds)
 
 
 def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:
@@ -293,14 +196,9 @@ def calibrate(model: EmotionModel, own: int, examples: Examples, features: Featu
     return [float(value) for value in offsets], temperature_of(logits + offsets, targets)
 
 
-def _validate(recipe: Recipe, model: EmotionModel, average: Average, examples: Examples, features: Features) -> dict[str, float]:
-    """Mean over corpora of UAR with the averaged weights, on clean clips and, where there are any, on degraded ones.
-
-    `selection` is the mean of the two.
-    """
+def _validate(recipe: Recipe, model: EmotionModel, examples: Examples, features: Features) -> dict[str, float]:
+    """Mean over corpora of UAR, on clean clips and, where there are any, on degraded ones. `selection` is the mean of the two."""
     own = len(recipe.data.labels)
-    trained = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(average.state)
     views = {"clean": 0, "degraded": 1} if recipe.augmentation.views else {"clean": 0}
     found: dict[str, float] = {}
     for name, view in views.items():
@@ -309,7 +207,6 @@ def _validate(recipe: Recipe, model: EmotionModel, average: Average, examples: E
         found |= {f"{name}/{corpus}": value.uar for corpus, value in scored.corpora.items()}
         found[name] = scored.mean_uar
         found[f"{name}/pooled"] = scored.pooled.uar
-    model.load_state_dict(trained)
     found["selection"] = float(np.mean([found[name] for name in views]))
     return found
 
@@ -328,27 +225,3 @@ def _listen(model: EmotionModel, draws: Draws, batches: int = 40) -> None:
         for index in range(batches):
             batch = draws[UNTRAINED + index]
             draws.voices.update(model.pool_states(batch.hidden, batch.frames), batch.speakers)
-
-
-def _freeze(model: EmotionModel) -> None:
-    trained = {id(parameter) for group in model.parameters_by_depth() for parameter in group}
-    for parameter in model.parameters():
-        parameter.requires_grad_(id(parameter) in trained)
-
-
-def _groups(model: EmotionModel, schedule: Schedule) -> list[dict[str, Any]]:
-    """Matrices decay, vectors do not (shiftser.md 8.2); each block further down learns more slowly by `layer_decay`."""
-    groups = []
-    for depth, parameters in enumerate(model.parameters_by_depth()):
-        peak = schedule.learning_rate if depth == 0 else schedule.encoder_learning_rate * schedule.layer_decay ** (depth - 1)
-        for matrices in (True, False):
-            chosen = [parameter for parameter in parameters if (parameter.ndim > 1) == matrices]
-            if chosen:
-                groups.append({"params": chosen, "peak": peak, "lr": peak, "weight_decay": schedule.weight_decay if matrices else 0.0})
-    return groups
-
-
-def _writer(folder: Path, step: int) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=step)

@@ -35,10 +35,8 @@ from training.features import Features, Source, build
 from training.loop import stack, whole_clips
 from training.recipe import Recipe, RecipeError
 from training.runs import START_WEIGHTS, Places, rounded
-from training.schedules import warmup_cosine
+from training.steps import RUNNING, Running, set_rates
 
-RUNNING = "running.pt"
-SAVE_SECONDS = 180.0
 MOST_FRAMES = 500_000  # that the clusters are fitted on
 VALIDATED = 400  # clips, at most
 
@@ -214,34 +212,28 @@ def _train(
     targets: dict[Example, NDArray[np.int64]],
     folder: Path,
 ) -> list[dict[str, Any]]:
+    """The paper's plain loop: one rate, everything decays, the last weights are kept as they are."""
     schedule = recipe.schedule
     trained = [model.mask, model.clusters, *model.projection.parameters(), *model.encoder.blocks[model.frozen_blocks :].parameters()]
     model.encoder.requires_grad_(False)
     for parameter in trained:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(trained, schedule.encoder_learning_rate, betas=(0.9, 0.98), eps=1e-6, weight_decay=schedule.weight_decay)
+    group = {"params": trained, "peak": schedule.encoder_learning_rate}
+    optimizer = torch.optim.AdamW([group], betas=(0.9, 0.98), eps=1e-6, weight_decay=schedule.weight_decay)
     held = [example for example in speech.validation if example in targets]
     history: list[dict[str, Any]] = []
     start = 0
-    saved = folder / RUNNING
-    if saved.is_file():
-        running = torch.load(saved, weights_only=False)
-        if running["recipe"] != recipe.checksum():
-            raise RecipeError(f"{saved} is of another recipe; remove {folder} or give the run another --name")
-        model.load_state_dict(running["model"])
-        optimizer.load_state_dict(running["optimizer"])
-        start, history = running["step"], running["history"]
-        log.info("going on at step %d of %d", start, schedule.steps)
-    last_saved = time.monotonic()
+    running = Running(folder, recipe)
+    if (state := running.read()) is not None:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start, history = state["step"], state["history"]
     longest = round(recipe.data.longest_crop * 50)
     for step in range(start, schedule.steps):
         random = np.random.default_rng([schedule.seed, step])
         torch.manual_seed(hash((schedule.seed, step)) % 2**31)
         chosen = [speech.train[int(index)] for index in random.integers(len(speech.train), size=schedule.batch_size)]
-        peak = schedule.encoder_learning_rate
-        rate = warmup_cosine(step, schedule.steps, round(schedule.warm_up * schedule.steps), peak, schedule.final_rate * peak)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        set_rates(optimizer, schedule, step)
         model.train()
         loss, _ = _loss(model, chosen, features, targets, random, longest)
         optimizer.zero_grad()
@@ -253,11 +245,8 @@ def _train(
             entry = {"step": done, "loss": float(loss.detach()), **_validated(model, held, features, targets, longest)}
             history.append(entry)
             log.info("%s", json.dumps(rounded(entry)))
-        if time.monotonic() - last_saved > SAVE_SECONDS and done < schedule.steps:
-            last_saved = time.monotonic()
-            state = {"recipe": recipe.checksum(), "model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            torch.save({**state, "step": done, "history": history}, saved.with_suffix(".partial"))
-            saved.with_suffix(".partial").replace(saved)
+        if running.due(done):
+            running.write({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": done, "history": history})
     return history
 
 

@@ -29,9 +29,10 @@ from training import paths
 from training.data import Examples, examples_of
 from training.evaluate import calibration_error, score
 from training.features import Features, Source, build
-from training.loop import RUNNING, fit, logits_of
+from training.loop import fit, logits_of
 from training.model import EmotionModel
 from training.recipe import Recipe, RecipeError
+from training.steps import RUNNING
 
 CLONE = Path(__file__).resolve().parents[1]
 RECORDS = Path(__file__).parent / "records"

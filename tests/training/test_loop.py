@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor, nn
 
-from training import loop
+from training import loop, steps
 from training.__main__ import main
 from training.data import Example
 from training.features import Features
-from training.loop import RUNNING, UNTRAINED, Average, Batch, Draws, Fitted, fit, logits_of, loss_of, stack, whole_clips
+from training.loop import Batch, Draws, Fitted, fit, logits_of, loss_of, stack, whole_clips
 from training.recipe import Recipe, RecipeError, Schedule
 from training.runs import CLONE, Places, Prepared, prepare, run_evaluate
+from training.steps import RUNNING, UNTRAINED, Average
 
 pytestmark = pytest.mark.usefixtures("accelerate_anew")
 
@@ -261,8 +263,8 @@ def test_two_runs_give_the_same_weights(prepared: Callable[..., Prepared]) -> No
 def test_which_weights_are_kept(prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch, keep: str, step: int) -> None:
     selections, averages = iter([0.5, 0.9, 0.4]), []
 
-    def scripted(recipe: Recipe, model: nn.Module, average: Average, *rest: Any) -> dict[str, float]:
-        averages.append({name: value.clone() for name, value in average.state.items()})
+    def scripted(recipe: Recipe, model: nn.Module, *rest: Any) -> dict[str, float]:
+        averages.append({name: value.clone() for name, value in model.state_dict().items()})
         return {"selection": next(selections)}
 
     monkeypatch.setattr(loop, "_validate", scripted)
@@ -281,12 +283,15 @@ def test_rates_and_decay_by_depth(prepared: Callable[..., Prepared]) -> None:
     run = prepared("model.frozen_blocks=0", "schedule.layer_decay=0.5", "schedule.encoder_learning_rate=0.01", "schedule.learning_rate=0.1")
     model = run.model()
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    found = {names[id(parameter)]: group for group in loop._groups(model, run.recipe.schedule) for parameter in group["params"]}
+    found = {names[id(parameter)]: group for group in steps.parameter_groups(model, run.recipe.schedule) for parameter in group["params"]}
     rates = {name: group["peak"] for name, group in found.items()}
     assert rates["head.classifier.weight"] == 0.1
     assert rates["encoder.blocks.1.mlp.0.weight"] == 0.01 and rates["encoder.blocks.0.mlp.0.weight"] == 0.005
     assert found["head.classifier.weight"]["weight_decay"] == run.recipe.schedule.weight_decay
     assert found["head.classifier.bias"]["weight_decay"] == 0 and found["encoder.blocks.0.mlp_ln.weight"]["weight_decay"] == 0
+    still = steps.parameter_groups(model, replace(run.recipe.schedule, encoder_learning_rate=0.0))
+    assert {group["peak"] for group in still} == {0.1}
+    assert not any(parameter.requires_grad for parameter in model.encoder.parameters())
 
 
 # killed and gone on
@@ -331,7 +336,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
     run = prepared(*options, name="killed")
     for step in (2, 6):
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(loop, "SAVE_SECONDS", -1.0)
+            patch.setattr(steps, "SAVE_SECONDS", -1.0)
             kill_at(patch, step)
             trained_by(run)
         saved = torch.load(run.folder / RUNNING, weights_only=False)
@@ -347,14 +352,14 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(
 def test_a_run_goes_on_and_does_not_begin_anew(prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
     run = prepared("schedule.steps=4", "schedule.evaluate_every=4")
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(loop, "SAVE_SECONDS", -1.0)
+        patch.setattr(steps, "SAVE_SECONDS", -1.0)
         kill_at(patch, 3)
         trained_by(run)
-    steps: list[int] = []
+    drawn_steps: list[int] = []
     drawn = Draws.__getitem__
-    monkeypatch.setattr(Draws, "__getitem__", lambda self, index: steps.append(index) or drawn(self, index))
+    monkeypatch.setattr(Draws, "__getitem__", lambda self, index: drawn_steps.append(index) or drawn(self, index))
     trained_by(run)
-    assert [step for step in steps if step < UNTRAINED] == [3]
+    assert [step for step in drawn_steps if step < UNTRAINED] == [3]
 
 
 def test_a_half_written_state_is_not_taken(prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +372,7 @@ def test_a_half_written_state_is_not_taken(prepared: Callable[..., Prepared], mo
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(loop, "SAVE_SECONDS", -1.0)
+        patch.setattr(steps, "SAVE_SECONDS", -1.0)
         patch.setattr(torch, "save", half)
         trained_by(run)
     assert not (run.folder / RUNNING).exists()
@@ -377,7 +382,7 @@ def test_a_half_written_state_is_not_taken(prepared: Callable[..., Prepared], mo
 def test_the_state_of_another_recipe_is_refused(prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
     short = ("schedule.steps=3", "schedule.evaluate_every=3")
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(loop, "SAVE_SECONDS", -1.0)
+        patch.setattr(steps, "SAVE_SECONDS", -1.0)
         kill_at(patch, 1)
         trained_by(prepared(*short))
     with pytest.raises(RecipeError, match=r"running\.pt is of another recipe; remove .* or give the run another --name"):

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 import yaml
 
-from training import pretrain
+from training import pretrain, steps
 from training.encoders.compact import CompactEncoder
 from training.pretrain import Pretraining, PretrainingRecipe, cosine_logits, run_pretrain, spans, speech_of
 from training.recipe import Recipe, RecipeError, read_recipe
@@ -93,7 +93,7 @@ def test_a_run_learns_and_its_weights_start_another(
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(recipe: PretrainingRecipe, places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = np.load(run_pretrain(recipe, places))
-    monkeypatch.setattr(pretrain, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(steps, "SAVE_SECONDS", -1.0)
     original = pretrain._loss
     calls = 0
 

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from training import steps
 from training.__main__ import main
 from training.data import Example
 from training.recipe import RecipeError
 from training.runs import Places
-from training.systems.transducer import fit as fitting
+from training.steps import RUNNING
 from training.systems.transducer.data import Batch, Draws
-from training.systems.transducer.fit import RUNNING, Step, fit, said_of
+from training.systems.transducer.fit import Step, fit, said_of
 from training.systems.transducer.losses import NONE
 from training.systems.transducer.recipe import TransducerRecipe
 from training.systems.transducer.runs import Prepared, prepare, run_fit
@@ -57,7 +58,7 @@ def moved(run: Prepared, batch: Batch) -> dict[str, set[str]]:
     """Which parts of the network each loss of a batch moves."""
     torch.manual_seed(0)
     model = run.model()
-    losses = Step(model, run.recipe)(batch)
+    losses = Step(model, run.recipe).parts(batch)
     found = {}
     for name, loss in losses.items():
         model.zero_grad()
@@ -101,7 +102,7 @@ def vars_of(*examples: Example) -> list[tuple[str, Example]]:
 def test_a_batch_gives_what_its_clips_give_one_by_one(prepared: Callable[..., Prepared]) -> None:
     run = prepared(*EVERYTHING, "schedule.label_smoothing=0")
     model = run.model().eval()
-    step = Step(model, run.recipe)
+    step = Step(model, run.recipe).parts
     chosen = [*run.clips.train[:3], run.clips.train[-1], *run.mixtures["train"].examples[:2]]
     assert run.clips.train[-1].target == NONE
     together = step(batch_of(run, *chosen))
@@ -114,7 +115,7 @@ def test_a_batch_gives_what_its_clips_give_one_by_one(prepared: Callable[..., Pr
 
 def test_what_has_no_weight_is_not_computed(prepared: Callable[..., Prepared]) -> None:
     run = prepared("transducer.weights={lattice: 0, rnnt: 0}")
-    assert set(Step(run.model(), run.recipe)(batch_of(run, *run.clips.train[:2]))) == {"head"}
+    assert set(Step(run.model(), run.recipe).parts(batch_of(run, *run.clips.train[:2]))) == {"head"}
 
 
 # runs
@@ -132,6 +133,7 @@ def test_a_run_learns(trained_transducer: Trained, system: str) -> None:
     if system != "framewise":
         assert last["loss/rnnt"] < first["loss/rnnt"]
     assert not (run.folder / RUNNING).exists() and (run.folder / "vocabulary.json").is_file()
+    assert list((run.folder / "tensorboard").glob("events.*"))
 
 
 @pytest.mark.parametrize("system", ["ent", "fent"])
@@ -159,7 +161,7 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = trained_by(prepared(*EVERYTHING, name="whole"))
-    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(steps, "SAVE_SECONDS", 0.0)
     run = prepared(*EVERYTHING, name="killed")
     drawn = Draws.__getitem__
 

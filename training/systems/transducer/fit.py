@@ -1,14 +1,10 @@
-"""Training of a transducer from cached states: the losses that a batch's clips allow, averaged weights, selection on validation speakers.
+"""Training of a transducer from cached states: the losses that a batch's clips allow, and selection on validation speakers.
 
-As in training/loop.py every draw depends on the seed, the step and the process alone, so that a run that was killed goes on as if it had
-not been.
+The loop itself is training/steps.py.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from emoser.metrics import EditCounts, edits, unweighted_average_recall
 from training.data import Example
 from training.evaluate import score, temperature_of
-from training.loop import RUNNING, SAVE_SECONDS, UNTRAINED, Average
-from training.recipe import RecipeError
-from training.schedules import warmup_cosine
+from training.steps import UNTRAINED, Losses, begin, copied, train
 from training.systems.transducer.data import Batch, Draws, Shelf, parts_of_frames
 from training.systems.transducer.decode import greedy_batch
 from training.systems.transducer.losses import (
@@ -42,19 +35,23 @@ from training.systems.transducer.recipe import TransducerRecipe
 from training.systems.transducer.rnnt import rnnt_loss
 from training.systems.transducer.vocabulary import normalised
 
-log = logging.getLogger(__name__)
-
 FRAMES_A_BATCH = 6000  # of 20 ms, padding counted: 2 minutes are decoded together
 
 
 class Step(nn.Module):
-    """What DistributedDataParallel wraps: a batch to its losses by name, unweighted."""
+    """A batch to its losses, the sum weighted by the recipe."""
 
     def __init__(self, model: TransducerModel, recipe: TransducerRecipe) -> None:
         super().__init__()
         self.model, self.recipe = model, recipe
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch) -> Losses:
+        parts = self.parts(batch)
+        weighted = (getattr(self.recipe.transducer.weights, name) * value for name, value in parts.items())
+        return Losses(sum(weighted, torch.zeros(())), parts)
+
+    def parts(self, batch: Batch) -> dict[str, Tensor]:
+        """The losses by name, unweighted."""
         weights, smoothing = self.recipe.transducer.weights, self.recipe.schedule.label_smoothing
         hidden, frames = self.model.layers_of(batch.hidden, batch.frames)
         network = self.model.network
@@ -101,86 +98,20 @@ def fit(
     recipe: TransducerRecipe,
     model: TransducerModel,
     shelf: Shelf,
-    train: tuple[Sequence[Example], Sequence[Example]],
-    validation: tuple[Sequence[Example], Sequence[Example]],
+    taught: tuple[Sequence[Example], Sequence[Example]],
+    held: tuple[Sequence[Example], Sequence[Example]],
     folder: Path,
 ) -> Fitted:
-    """Trains `model`, leaves its kept weights in it, and writes progress and a resumable state, `RUNNING`, to `folder`.
+    """Trains `model` (training/steps.py), leaves its kept weights in it and fits its temperatures.
 
-    `train` and `validation`: clips, and mixtures. Whoever has put the result away removes `RUNNING`.
+    `taught`, of speakers that train, and `held`, of those that validate: clips, and mixtures.
     """
-    schedule = recipe.schedule
-    torch.manual_seed(schedule.seed)
-    accelerator = Accelerator(mixed_precision=schedule.precision, cpu=not torch.cuda.is_available())
-    draws = Draws(recipe, shelf, *train, process=accelerator.process_index)
+    accelerator = begin(recipe.schedule)
+    draws = Draws(recipe, shelf, *taught, process=accelerator.process_index)
     _standardise(model, draws)
-    optimizer = torch.optim.AdamW(_groups(model, recipe), betas=(0.9, 0.98))
-    step_model, optimizer = accelerator.prepare(Step(model, recipe), optimizer)
-    average = Average(model, schedule.average)
-    history: list[dict[str, Any]] = []
-    best: dict[str, Tensor] | None = None
-    start, before = 0, 0.0
-    losses: list[dict[str, float]] = []  # since the last entry of the history
-    saved = folder / RUNNING
-    if saved.is_file():
-        running = torch.load(saved, weights_only=False, map_location=accelerator.device)
-        if running["recipe"] != recipe.checksum():
-            raise RecipeError(f"{saved} is of another recipe; remove {folder} or give the run another --name")
-        model.load_state_dict(running["model"])
-        optimizer.load_state_dict(running["optimizer"])
-        average.state, best, history = running["average"], running["best"], running["history"]
-        start, before, losses = running["step"], running["seconds"], running["losses"]
-        log.info("going on at step %d of %d", start, schedule.steps)
-    began = last_saved = time.monotonic()
-    for step in range(start, schedule.steps):
-        torch.manual_seed(hash((schedule.seed, step, accelerator.process_index)) % 2**31)
-        for group in optimizer.param_groups:
-            peak = group["peak"]
-            group["lr"] = warmup_cosine(step, schedule.steps, round(schedule.warm_up * schedule.steps), peak, schedule.final_rate * peak)
-        step_model.train()
-        with accelerator.autocast():
-            found = step_model(draws[step].to(accelerator.device))
-        loss = sum((getattr(recipe.transducer.weights, name) * value for name, value in found.items()), torch.zeros(()))
-        accelerator.backward(loss)
-        accelerator.clip_grad_norm_(model.parameters(), schedule.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        average.update(model, step)
-        losses.append({name: float(value.detach()) for name, value in found.items()})
-        done = step + 1
-        if done % schedule.evaluate_every == 0 or done == schedule.steps:
-            means = {f"loss/{name}": float(np.mean([item[name] for item in losses])) for name in losses[0]}
-            trained = {name: value.clone() for name, value in model.state_dict().items()}
-            model.load_state_dict(average.state)
-            scored = validate(recipe, model, shelf, *validation)
-            model.load_state_dict(trained)
-            entry = {"step": done, "seconds": before + time.monotonic() - began, **means, **scored}
-            losses = []
-            if schedule.keep == "last" or not history or entry["selection"] >= max(item["selection"] for item in history):
-                best = {name: value.clone() for name, value in average.state.items()}
-            history.append(entry)
-            log.info("%s", json.dumps({key: round(value, 4) if isinstance(value, float) else value for key, value in entry.items()}))
-        if accelerator.is_main_process and time.monotonic() - last_saved > SAVE_SECONDS and done < schedule.steps:
-            last_saved = time.monotonic()
-            running = {
-                "recipe": recipe.checksum(),
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "average": average.state,
-                "best": best,
-                "history": history,
-                "losses": losses,
-                "step": done,
-                "seconds": before + time.monotonic() - began,
-            }
-            torch.save(running, saved.with_suffix(".partial"))
-            saved.with_suffix(".partial").rename(saved)
-    assert best is not None
-    model.load_state_dict(best)
-    kept = max(history, key=lambda item: (item["selection"], item["step"])) if schedule.keep == "best" else history[-1]
-    temperature, frame_temperature = _temperatures(recipe, model, shelf, *validation)
-    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    return Fitted(state, history, temperature, frame_temperature, kept["step"], before + time.monotonic() - began)
+    outcome = train(recipe, model, Step(model, recipe), draws, lambda: validate(recipe, model, shelf, *held), folder, accelerator)
+    temperature, frame_temperature = _temperatures(recipe, model, shelf, *held)
+    return Fitted(copied(model.state_dict()), outcome.history, temperature, frame_temperature, outcome.step, outcome.seconds)
 
 
 # what a model says of clips
@@ -284,20 +215,3 @@ def _standardise(model: TransducerModel, draws: Draws, batches: int = 8) -> None
     with torch.no_grad():
         drawn = [draws[UNTRAINED + index] for index in range(batches)]
         model.standardise.fit([(model.encoder.upper(batch.hidden, batch.frames, model.frozen_blocks), batch.frames) for batch in drawn])
-
-
-def _groups(model: TransducerModel, recipe: TransducerRecipe) -> list[dict[str, Any]]:
-    """Matrices decay, vectors do not; each block further down learns more slowly by `layer_decay`. What is in no group stays as it is."""
-    schedule = recipe.schedule
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    groups = []
-    for depth, parameters in enumerate(model.parameters_by_depth()):
-        peak = schedule.learning_rate if depth == 0 else schedule.encoder_learning_rate * schedule.layer_decay ** (depth - 1)
-        if peak == 0:
-            continue
-        for matrices in (True, False):
-            chosen = [parameter.requires_grad_() for parameter in parameters if (parameter.ndim > 1) == matrices]
-            if chosen:
-                groups.append({"params": chosen, "peak": peak, "lr": peak, "weight_decay": schedule.weight_decay if matrices else 0.0})
-    return groups

@@ -24,9 +24,9 @@ from training import paths
 from training.data import Example
 from training.evaluate import calibration_error, score
 from training.features import Source, build
-from training.loop import RUNNING
 from training.recipe import RecipeError
 from training.runs import START_WEIGHTS, Places, load_encoder_of, revision, rounded
+from training.steps import RUNNING
 from training.systems.transducer.data import Clips, Mixed, Shelf, clips_of, mixtures_of, steady
 from training.systems.transducer.fit import Said, fit, said_of
 from training.systems.transducer.losses import NONE
