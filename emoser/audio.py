@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ FULL_SCALE, CLIPPED_RUN = 0.99, 3  # samples beyond it are clipped where so many
 CLIPPED_SHARE = 0.001  # of the samples, from which on clipping is worth a warning
 
 Channel = int | Literal["mix", "each"]
+Progress = Callable[[float, float | None], None]
 
 
 class Readable(Protocol):
@@ -86,7 +87,8 @@ def open_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
     check_channel(channel)
     if isinstance(x, Clip):
         clip = _at_rate(x, target_rate)
-        return AudioStream([clip.waveform[:, None]], target_rate, 1, target_rate, "mix", clip.file, "the clip", given=clip)
+        samples = clip.waveform[:, None]
+        return AudioStream([samples], target_rate, 1, target_rate, "mix", clip.file, "the clip", frames=len(samples), given=clip)
     name = source_name(x)
     if isinstance(x, str | os.PathLike):
         return _from_file(_regular(Path(x), name), name, name, target_rate, channel)
@@ -102,7 +104,7 @@ def open_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
         return _from_file(data, label, name, target_rate, channel)
     array, rate = _array_and_rate(x, sample_rate)
     samples = float_samples(array)
-    return AudioStream([samples], rate, samples.shape[1], target_rate, channel, None, "the array")
+    return AudioStream([samples], rate, samples.shape[1], target_rate, channel, None, "the array", frames=len(samples))
 
 
 def source_name(x: object) -> str | None:
@@ -154,7 +156,9 @@ def _regular(path: Path, name: str | None) -> Path | bytes:
 def _from_file(source: Path | bytes, label: str | None, file: str | None, target_rate: int, channel: Channel) -> AudioStream:
     label = label or "the audio"
     reader = open_source(source, label)
-    return AudioStream(reader, reader.rate, reader.channels, target_rate, channel, file, label, lossy=reader.lossy, reader=reader)
+    return AudioStream(
+        reader, reader.rate, reader.channels, target_rate, channel, file, label, lossy=reader.lossy, frames=reader.frames, reader=reader
+    )
 
 
 def _at_rate(clip: Clip, rate: int) -> Clip:
@@ -222,6 +226,9 @@ class AudioStream:
     file: as the caller named it. lanes: the source's channel of each lane, None where channels are mixed. rate, channels: of the source.
     `duration` (s, of the source) and `warnings` tell of what was read so far. A source that breaks off raises its AudioError after all that
     came before; so do samples that are not finite, and a source shorter than 100 ms.
+
+    length: seconds of the whole source, as its header says; None where it does not. progress: where set, it is told after each block
+    how many seconds were read, and the length; an AudioError that it raises breaks the source off there.
     """
 
     def __init__(
@@ -235,6 +242,7 @@ class AudioStream:
         label: str,
         *,
         lossy: bool = False,
+        frames: int | None = None,
         reader: Reader | None = None,
         given: Clip | None = None,
     ) -> None:
@@ -249,6 +257,8 @@ class AudioStream:
         self._blocks = _selected(blocks, channel)
         self._block_rate, self._target_rate, self._label, self._lossy, self._given = rate, target_rate, label, lossy, given
         self._frames, self._clipped, self._peak = 0, 0, 0.0
+        self.length = None if frames is None else frames / rate
+        self.progress: Progress | None = None
 
     @property
     def duration(self) -> float:
@@ -300,6 +310,8 @@ class AudioStream:
             if not whole:
                 at = self._frames
                 raise AudioValueError(f"{self._label} holds NaN or infinity, first at {at / self._block_rate:.3f} s (sample {at})")
+            if self.progress is not None:
+                self.progress(self.duration, self.length)
 
     def __enter__(self) -> Self:
         return self

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from emoser.errors import AudioDecodeError, MissingExtra
 
-BLOCK = 1 << 18  # frames read at a time: 16 s at 16 kHz
-LAST_STEPS = 1 << 10  # frames read at a time where a larger block breaks off: what comes before the damage is not lost
+BLOCK = 1 << 16  # frames read at a time: 4 s at 16 kHz, which is also how often progress is told and Ctrl-C is heard
+STEP = 1 << 10  # frames of a block asked for at a time: no more than these are lost before damage
 UNKNOWN = 1 << 62  # libsndfile's frame count where the header has none
 MALFORMED = 3  # libsndfile's code for a known format that breaks its own rules
 COPY_AGAIN = "Copy it again; to use what is there: ffmpeg -i FILE mended.wav"
@@ -40,13 +40,15 @@ CONTAINERS = (
 
 
 class Reader(Protocol):
-    """An opened source: `rate` in Hz; `lossy` where decoded samples are not those encoded.
+    """An opened source: `rate` in Hz; `frames` as many as its header says, None where it does not; `lossy` where decoded samples are not
+    those encoded.
 
     Iterating gives float32 blocks (frames, channels) up to where the source breaks off, and raises AudioDecodeError there.
     """
 
     rate: int
     channels: int
+    frames: int | None
     lossy: bool
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]: ...
@@ -86,20 +88,31 @@ def open_source(source: Path | bytes, name: str) -> Reader:
     return MediaReader(source, name, kind)
 
 
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]  # soundfile comes without types
+    """After each read, soundfile seeks to where it is; the MP3 decoder loses its thread over it, and FLAC files that are cut off refuse."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class SoundfileReader:
     """What libsndfile reads: wav, flac, ogg, opus, mp3, aiff and more."""
 
     def __init__(self, source: Path | bytes, name: str) -> None:
-        self._file = soundfile.SoundFile(_native(source) if isinstance(source, Path) else io.BytesIO(source))
+        self._file = _Forward(_native(source) if isinstance(source, Path) else io.BytesIO(source))
         self._name = name
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
         self.lossy = self._file.format in ("MP3", "OGG")
-        self._codec = codec = f"{self._file.format} {self._file.subtype}"
+        self._codec = f"{self._file.format} {self._file.subtype}"
         self._error: AudioDecodeError | None = None  # raised at the end: what is there comes first
         with _raw(source) as raw:
             cut = _cut_short(raw)
-        if cut is None:
-            return
+        if cut is not None:
+            self._mend(source, cut)
+        self.frames = self._file.frames if self._file.frames < UNKNOWN else None
+
+    def _mend(self, source: Path | bytes, cut: _Cut) -> None:
+        name, codec = self._name, self._codec
         if cut.promised == 0:
             self._error = AudioDecodeError(
                 f"{name} ({codec}): its header says 0 bytes of audio, {cut.there} bytes follow: the recorder did not finish the file. "
@@ -107,37 +120,39 @@ class SoundfileReader:
             )
             if self._file.frames == 0:
                 self._file.close()
-                self._file = soundfile.SoundFile(io.BufferedReader(_Mended(_raw(source), cut)))
+                self._file = _Forward(io.BufferedReader(_Mended(_raw(source), cut)))
         else:
             ratio = cut.promised / cut.there if cut.promised and cut.there else None
             self._error = _truncated(name, codec, self._file.frames / self.rate, ratio)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        promised, read, step = self._file.frames, 0, BLOCK
-        first: soundfile.LibsndfileError | None = None
-        while True:
-            try:
-                block: NDArray[np.float32] = self._file.read(step, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                first = first or error
-                if step > LAST_STEPS and self._seek(read):
-                    step = LAST_STEPS
-                    continue
-                raise self._error or _broken_off(self._name, self._codec, read / self.rate, first) from error
-            if len(block) == 0:
-                break
+        promised, read, full = self.frames, 0, True
+        while full:
+            block, damage = self._block()
             read += len(block)
-            yield block
+            full = len(block) == BLOCK
+            if len(block):
+                yield block
+            if damage is not None:
+                raise self._error or _broken_off(self._name, self._codec, read / self.rate, damage) from damage
         if self._error is not None:
             raise self._error
-        if promised < UNKNOWN and read + (DELAY if self.lossy else 0) < promised:
+        if promised is not None and read + (DELAY if self.lossy else 0) < promised:
             raise _truncated(self._name, self._codec, read / self.rate, promised / read if read else None)
 
-    def _seek(self, frame: int) -> bool:
-        try:
-            return bool(self._file.seek(frame) == frame)
-        except soundfile.LibsndfileError:
-            return False
+    def _block(self) -> tuple[NDArray[np.float32], soundfile.LibsndfileError | None]:
+        """The next frames, `BLOCK` of them unless the end or damage comes before; and the damage."""
+        block = np.empty((BLOCK, self.channels), np.float32)
+        filled = 0
+        while filled < len(block):
+            try:
+                found = len(self._file.read(out=block[filled : filled + STEP]))
+            except soundfile.LibsndfileError as damage:
+                return block[:filled], damage
+            if found == 0:
+                break
+            filled += found
+        return block[:filled], None
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +172,7 @@ class MediaReader:
         self._av: Any = av
         self._name = name
         try:
-            self._container: Any = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source), metadata_errors="ignore")
+            self._container: Any = av.open(str(source) if isinstance(source, Path) else io.BytesIO(source), "r", metadata_errors="ignore")
         except (av.error.FFmpegError, ValueError) as error:
             what = f"{kind}, but damaged or truncated" if kind else "no audio that soundfile or FFmpeg knows, or damaged"
             raise AudioDecodeError(f"{name} is {what} ({_reason(error)}). Copy or encode it again") from error
@@ -168,6 +183,8 @@ class MediaReader:
         context = self._stream.codec_context
         self.rate, self.channels = int(context.sample_rate), int(context.channels)
         self._codec = f"{self._container.format.name}, {context.name}"
+        ticks = self._container.duration  # guessed from the bit rate where the container does not say
+        self.frames = None if ticks is None else round(ticks / av.time_base * self.rate)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         convert = self._av.AudioResampler(format="fltp", layout=self._stream.layout, rate=self.rate)

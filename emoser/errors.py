@@ -25,6 +25,10 @@ class AudioValueError(AudioError):
     """An array has an ambiguous shape, an unusable type, or holds NaN or infinity."""
 
 
+class Interrupted(AudioError):
+    """The caller wanted no more of a recording than what was read so far."""
+
+
 class UsageError(EmoserError):
     """Options or arguments that cannot be right, whatever the audio."""
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emoser.cli.inputs import STDIN
 from emoser.cli.options import Settings, channel_option, inputs_argument, model_options, output_options
 
 if TYPE_CHECKING:
     from emoser.cli.extras import Extras
+    from emoser.cli.progress import Bar
     from emoser.diarization.subtitles import Cue
     from emoser.diarization.turns import Turn
     from emoser.models.diarizing import Diarizing
@@ -40,7 +42,7 @@ Examples:
 
 \b
 Silence, noise and music are `silence`: no emotion. A recording that breaks off
-gives what came before, and exit code 1.
+gives what came before, and exit code 1; so does one at Ctrl-C, and exit code 130.
 
 \b
 Exit codes: 0 all done, 1 some input failed or broke off (the rest is written),
@@ -99,9 +101,9 @@ def diarize(
         raise UsageError(f"--subtitles {subtitles} is of one recording, there are {len(paths)}")
     extras.check(len(paths), by_channel=settings.channel == "each")
 
-    def stream(names: Iterable[str]) -> Generator[Any, None, None]:
+    def stream(names: Iterable[str], bar: Bar) -> Generator[Any, None, None]:
         for name in names:
-            yield from results(model, name, settings, min_confidence, turns, cues, extras)
+            yield from results(model, name, settings, min_confidence, turns, cues, extras, bar)
 
     return job.work(paths, failures, settings, header, output, stream)
 
@@ -114,38 +116,59 @@ def results(
     turns: dict[str, list[Turn]] | None,
     cues: list[Cue] | None,
     extras: Extras,
+    bar: Bar,
 ) -> Iterator[Diarization | Failure]:
-    """Of one input, with what the caller knows besides; the extra files are written on the way."""
+    """Of one input, with what the caller knows besides; the extra files are written on the way.
+
+    At Ctrl-C what is done of the recording comes with the error `Interrupted`, without extra files, and then KeyboardInterrupt is raised.
+    """
+    from emoser.cli.interrupts import Interruption
     from emoser.diarization.subtitles import with_cues
     from emoser.diarization.turns import turns_of, with_speakers
+    from emoser.errors import Interrupted
     from emoser.results import Diarization
 
     chosen = model.checkpoint.diarization
     chosen = chosen if min_confidence is None else replace(chosen, min_confidence=min_confidence)
+    interruption = Interruption()
+
+    def progress(seconds: float, length: float | None) -> None:
+        bar.within(seconds, length)
+        if interruption.asked and (length is None or seconds < length):
+            of = "" if length is None else f" of {length:.2f} s"
+            raise Interrupted(f"{path}: interrupted after {seconds:.2f} s{of}")
+
     with _on_disk(name) as path:
-        for result in model.diarize_each([path], channel=settings.channel, settings=chosen):
+        with interruption:
+            found = list(model.diarize_each([path], channel=settings.channel, settings=chosen, progress=progress))
+        for result in found:
             result = replace(result, file=name)
             if path != name and result.error is not None:
-                result.error.args = (str(result.error).replace(path, "standard input"),)
+                result.error.args = (str(result.error).replace(path, "standard input" if name == STDIN else name),)
             if isinstance(result, Diarization):
                 if turns is not None:
                     result = with_speakers(result, turns_of(turns, name, result.channel), chosen)
                 if cues is not None:
                     result = with_cues(result, cues)
-                extras.write(result, path)
+                if not interruption.asked:
+                    extras.write(result, path)
+            elif interruption.asked:
+                break  # nothing can be said of what was read
             yield result
+    if interruption.asked:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def _on_disk(name: str) -> Iterator[str]:
-    """The path of an input. Standard input may be longer than memory: it waits in a temporary file."""
-    from emoser.cli.inputs import STDIN
-
-    if name != STDIN:
+    """The path of an input. A pipe, be it standard input or `<(ffmpeg ...)`, may be longer than memory: it waits in a temporary file."""
+    if name != STDIN and not (Path(name).is_fifo() or Path(name).is_char_device()):
         yield name
         return
     with tempfile.TemporaryDirectory(prefix="emoser-") as folder:
-        path = Path(folder, "stdin")
-        with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+        path = Path(folder, "recording")
+        with contextlib.ExitStack() as opened:
+            source = sys.stdin.buffer if name == STDIN else opened.enter_context(Path(name).open("rb"))
+            with path.open("wb") as file:
+                shutil.copyfileobj(source, file)
         yield str(path)

@@ -17,7 +17,7 @@ from emoser.cli.inputs import STDIN, expand, source
 from emoser.cli.options import Settings
 from emoser.cli.output import Output
 from emoser.cli.progress import Bar
-from emoser.errors import MissingExtra
+from emoser.errors import Interrupted, MissingExtra
 from emoser.formats import Header
 from emoser.results import Diarization, Embedding, Failure, Prediction
 
@@ -62,7 +62,8 @@ def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Str
     `stream` turns paths (or bytes) into results. What was done before Ctrl-C is written, and the document is complete.
     """
     paths, failures = expand(inputs)
-    return work(paths, failures, settings, header, Output(settings.output, settings.format, header), lambda todo: stream(map(source, todo)))
+    output = Output(settings.output, settings.format, header)
+    return work(paths, failures, settings, header, output, lambda todo, bar: stream(map(source, todo)))
 
 
 def work(
@@ -71,9 +72,9 @@ def work(
     settings: Settings,
     header: Header,
     output: Output | Folder,
-    stream: Callable[[Iterable[str]], Generator[Result, None, None]],
+    stream: Callable[[Iterable[str], Bar], Generator[Result, None, None]],
 ) -> int:
-    """The same for inputs that are expanded already; `stream` takes them by name."""
+    """The same for inputs that are expanded already; `stream` takes them by name, and the bar to say how far it is in one of them."""
     tally = Tally(len(paths) + len(failures))
     try:
         with output:
@@ -81,7 +82,7 @@ def work(
             tally.inputs = tally.before = len(paths) - len(todo)
             if tally.before:
                 note(settings, f"{settings.output}: going on; {tally.before} of {len(paths)} inputs are there already")
-            with closing(stream(todo)) as results, Bar(len(todo), wanted=not settings.quiet) as bar:
+            with Bar(len(todo), wanted=not settings.quiet) as bar, closing(stream(todo, bar)) as results:
                 output.step_aside_with(bar.step_aside)
                 for result in _chain(failures, results):
                     if (error := getattr(result, "error", None)) is not None:
@@ -127,8 +128,8 @@ class Tally:
         """Count a result; True if it is the first of its input."""
         new = result.file != self._last
         self._last = result.file
-        self.inputs += new
         error = getattr(result, "error", None)  # of a Failure, or of a recording that broke off
+        self.inputs += new and not isinstance(error, Interrupted)
         if error is not None and (new or isinstance(result, Failure)):
             self.failures += 1
             self.missing_extras += isinstance(error, MissingExtra)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import stat
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from emoser.cli.interrupts import uninterrupted
 from emoser.cli.resume import take_up
 from emoser.errors import EmoserError, UsageError
 from emoser.formats import Header, Record, Writer, for_suffix, writer
@@ -80,7 +79,7 @@ class Output:
             self._discard()
             return
         try:
-            with _uninterrupted():
+            with uninterrupted():
                 self._finish()
         except BrokenPipeError:
             # Ctrl-C ends a whole pipeline: that the reader has gone too is no news.
@@ -130,19 +129,6 @@ class Output:
 
     def _error(self, error: OSError) -> OutputError:
         return OutputError(f"could not write {self.path or 'to standard output'}: {error.strerror}")
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ending a document takes a moment; a second Ctrl-C in it would lose what the first one left."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers, and is interrupted
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _stdout() -> BinaryIO:

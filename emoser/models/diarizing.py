@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
-from emoser.audio import SAMPLE_RATE, AudioInput, Channel, open_audio, source_name
+from emoser.audio import SAMPLE_RATE, AudioInput, Channel, Progress, open_audio, source_name
 from emoser.checkpoints import Description
 from emoser.errors import AudioError, CheckpointError, MissingExtra
 from emoser.models.options import Each, Mono, Options
@@ -108,14 +108,19 @@ class Diarizing(ABC):
         channel: Channel = "mix",
         min_confidence: float | None = None,
         settings: DiarizationSettings | None = None,
+        progress: Progress | None = None,
     ) -> Generator[Diarization | Failure, None, None]:
         """A `Diarization` for each input, in order, and for each channel with channel="each". A recording that breaks off gives what came
-        before, with the `error`; one of which nothing can be used, a `Failure`. Options as in `diarize`."""
+        before, with the `error`; one of which nothing can be used, a `Failure`. Options as in `diarize`.
+
+        progress(seconds, length) is called every few seconds of audio: how much of a recording is done, and its length where that is known.
+        Where it raises `emoser.errors.Interrupted`, the recording ends there, as if it broke off.
+        """
         options = _options(sample_rate, channel, min_confidence)
         settings = self._settings(settings, min_confidence)
         for each in inputs:
             try:
-                yield from self._diarize(each, options, settings)
+                yield from self._diarize(each, options, settings, progress)
             except (AudioError, MissingExtra) as error:
                 yield Failure(error, source_name(each))
 
@@ -129,8 +134,11 @@ class Diarizing(ABC):
         chosen = self._settings(settings, min_confidence)
         return DiarizationStream(self._frames(chosen), self._speech_activity(), chosen, self.labels, sample_rate=sample_rate)
 
-    def _diarize(self, x: AudioInput, options: Options, settings: DiarizationSettings) -> list[Diarization]:
+    def _diarize(
+        self, x: AudioInput, options: Options, settings: DiarizationSettings, progress: Progress | None = None
+    ) -> list[Diarization]:
         with open_audio(x, sample_rate=options.sample_rate, channel=options.channel) as audio:
+            audio.progress = progress
             streams = [self.listen(settings=settings) for _ in audio.lanes]
             error: AudioError | None = None
             try:

@@ -14,6 +14,7 @@ import soundfile
 
 import emoser
 from emoser import decoding
+from emoser.audio import load_audio
 from emoser.diarization.activity import CHUNK, SpeechActivity, SpeechStream
 from emoser.diarization.segments import segments_of
 from emoser.diarization.settings import DEFAULTS, DiarizationSettings
@@ -21,7 +22,7 @@ from emoser.diarization.smoothing import NOBODY, Labeller, Smoother
 from emoser.diarization.speech import SpeechFrames, SpeechGate
 from emoser.diarization.stream import DiarizationStream
 from emoser.diarization.windows import WindowedFrames
-from emoser.errors import AudioDecodeError, AudioTooShort, AudioValueError, CheckpointError, UsageError
+from emoser.errors import AudioDecodeError, AudioTooShort, AudioValueError, CheckpointError, Interrupted, UsageError
 from emoser.models.diarizing import Diarizing
 from emoser.results import SILENCE, Diarization, Failure, Frames
 from training.paths import corpora_root
@@ -301,7 +302,7 @@ def test_latency_is_kept(model: Diarizing, talk: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("block", [1000, 4096, 1 << 16])
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.opus"])
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.opus", "a.mp3"])
 def test_the_size_of_blocks_changes_nothing(model: Diarizing, wav, talk: np.ndarray, monkeypatch, block: int, name: str) -> None:
     rate = 48_000 if name.endswith(".opus") else 44_100 if name.endswith(".flac") else RATE
     path = wav(name, np.repeat(talk, 3)[: 12 * rate] if rate > RATE else talk, rate)
@@ -309,6 +310,25 @@ def test_the_size_of_blocks_changes_nothing(model: Diarizing, wav, talk: np.ndar
     monkeypatch.setattr(decoding, "BLOCK", block)
     same(model.diarize(path), whole)
     cover(whole)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3"])
+def test_progress_is_told_and_may_end_a_recording(model: Diarizing, wav, talk: np.ndarray, name: str) -> None:
+    told: list[tuple[float, float | None]] = []
+    path = wav(name, talk)
+    (whole,) = model.diarize_each([path], progress=lambda *place: told.append(place))
+    assert told[0] == (pytest.approx(4.096), pytest.approx(len(talk) / RATE, abs=0.1)) and len(told) == 5
+    assert [place[0] for place in told] == sorted(place[0] for place in told) and told[-1][0] == whole.duration
+
+    def until(seconds: float, length: float | None) -> None:
+        if seconds > 10:
+            raise Interrupted("enough")
+
+    (part,) = model.diarize_each([path], progress=until)
+    assert isinstance(part, Diarization) and isinstance(part.error, Interrupted)
+    assert part.duration == pytest.approx(12.288)
+    cover(part)
+    same(replace(part, error=None), model.diarize(load_audio(path)[0].waveform[: 3 << 16]))
 
 
 def test_a_list_and_channels_are_as_if_alone(model: Diarizing, talk: np.ndarray, wav) -> None:
