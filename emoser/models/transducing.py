@@ -10,18 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emoser.audio import Clip
-from emoser.checkpoints import Description, Resolved
+from emoser.checkpoints import Description
 from emoser.errors import CheckpointError
 from emoser.models.options import Options
 from emoser.models.pooling import weighted_mean
 from emoser.models.transducer import Heard, Parts, hear, lattice, mean_over, pieces_of, posteriors, text_of, words_of
-from emoser.models.utterance import SILENCE, Activity, Result, UtteranceModel
+from emoser.models.utterance import SILENCE, Result, UtteranceModel
 from emoser.results import Embedding, Word
 from emoser.runtimes import INPUTS, OUTPUTS, Outputs, Port
 from emoser.runtimes.parts import Graph
 
 if TYPE_CHECKING:
-    from emoser.diarization.activity import SpeechActivity
     from emoser.diarization.settings import DiarizationSettings
     from emoser.diarization.windows import FrameSource
 
@@ -101,21 +100,13 @@ class Decoder:
 
 
 class TransducerModel(UtteranceModel):
-    """An `UtteranceModel` that writes what is said: `Prediction.transcript`, `Diarization.transcript`."""
+    """An `UtteranceModel`, over a `Decoder`, that writes what is said: `Prediction.transcript`, `Diarization.transcript`."""
 
-    def __init__(
-        self,
-        checkpoint: Description,
-        decoder: Decoder,
-        *,
-        sha256: str,
-        precision: str | None = None,
-        activity: Activity | None = None,
-        speech: SpeechActivity | None = None,
-        source: Resolved | None = None,
-    ) -> None:
-        super().__init__(checkpoint, decoder, sha256=sha256, precision=precision, activity=activity, speech=speech, source=source)
-        self._decoder = decoder
+    @property
+    def _decoder(self) -> Decoder:
+        """What it was made with (`emoser.load`)."""
+        assert isinstance(self._runtime, Decoder)
+        return self._runtime
 
     def answers(self, inputs: Sequence[list[Clip]], options: Options) -> list[list[Result]]:
         clips = [clip for each in inputs for clip in each if options.kind == "embed" or SILENCE not in clip.warnings]
