@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import yaml
 
 from emoser import hub
-from emoser.diarization.settings import DEFAULTS, DiarizationSettings
 from emoser.digests import sha256
 from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint, UsageError
 from emoser.records import RecordError, read_record
+from emoser.settings import DEFAULTS, DiarizationSettings
 
 if TYPE_CHECKING:
     from emoser.adaptation import Adaptation

@@ -21,9 +21,9 @@ from benchmarks.accuracy.scoring import versions
 from benchmarks.diarization import scoring
 from benchmarks.diarization.mixtures import SEEDS, Mixed, described, mixtures
 from benchmarks.diarization.scoring import Lines
-from emoser.diarization.settings import DiarizationSettings
 from emoser.models.utterance import UtteranceModel
 from emoser.results import Diarization, Prediction
+from emoser.settings import DiarizationSettings
 
 LABELS = ("neutral", "happy", "angry", "sad")
 

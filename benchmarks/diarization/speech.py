@@ -30,12 +30,12 @@ from benchmarks.diarization.mixtures import CORPORA
 from benchmarks.long.mixture import background, music
 from emoser.audio import SAMPLE_RATE
 from emoser.diarization.segments import segments_of
-from emoser.diarization.settings import DiarizationSettings
 from emoser.metrics import labels_at
 from emoser.metrics.bootstrap import drawn, interval_of
 from emoser.metrics.diarization import NEUTRAL
 from emoser.models.utterance import UtteranceModel
 from emoser.results import SILENCE, Frames
+from emoser.settings import DiarizationSettings
 from training.corpora import default_split, load
 from training.data import read
 from training.mixing import trimmed

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emoser.diarization.rows import Rows
-from emoser.diarization.settings import DiarizationSettings
 from emoser.diarization.smoothing import NOBODY, Labeller, Smoother
 from emoser.diarization.speech import SpeechGate
 from emoser.results import SILENCE, Frames, Segment
+from emoser.settings import DiarizationSettings
 
 
 @dataclass

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emoser.diarization.rows import Rows
-from emoser.diarization.settings import DiarizationSettings
+from emoser.settings import DiarizationSettings
 
 NOBODY = -1  # the label of a frame without speech
 

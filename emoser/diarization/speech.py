@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from emoser.diarization.activity import CHUNK, RUN, SpeechActivity, SpeechStream
 from emoser.diarization.rows import Rows
-from emoser.diarization.settings import DiarizationSettings
+from emoser.settings import DiarizationSettings
 
 
 class SpeechFrames:

@@ -10,11 +10,11 @@ from emoser.audio import SAMPLE_RATE, check_rate, float_samples, is_silent
 from emoser.diarization.activity import SpeechActivity
 from emoser.diarization.rows import Rows
 from emoser.diarization.segments import Timeline
-from emoser.diarization.settings import DiarizationSettings
 from emoser.diarization.speech import SpeechFrames
 from emoser.diarization.windows import FrameSource
 from emoser.errors import AudioValueError, UsageError
 from emoser.results import Diarization, Frames, Segment, Transcript
+from emoser.settings import DiarizationSettings
 
 
 class DiarizationStream:

@@ -7,9 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from emoser.diarization.segments import make_segment
-from emoser.diarization.settings import DiarizationSettings
 from emoser.errors import UsageError
 from emoser.results import Diarization, Frames, Segment
+from emoser.settings import DiarizationSettings
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emoser.audio import SHORTEST, is_silent
-from emoser.diarization.settings import DiarizationSettings
 from emoser.errors import CheckpointError
-from emoser.models.pooling import calibrated
+from emoser.pooling import calibrated
 from emoser.results import Word
+from emoser.settings import DiarizationSettings
 
 NOTHING = 1e-6  # logits of a frame that are all smaller say nothing: the graph cut it off, and an ensemble's mean of zeros is nearly zero
 # A window's waveform (samples,) -> its logits (classes,) and those of its frames (frames, classes), raw.

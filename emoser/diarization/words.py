@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emoser.audio import SAMPLE_RATE
-from emoser.diarization.settings import DiarizationSettings
 from emoser.diarization.windows import WindowedFrames
 from emoser.results import Word
+from emoser.settings import DiarizationSettings
 
 # A window's waveform (samples,) -> what `windows.Graph` gives, and its words with times from the window's start.
 Writer = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32], list[Word]]]

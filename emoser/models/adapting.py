@@ -17,7 +17,7 @@ from emoser.audio import AudioInput, Channel, tone
 from emoser.checkpoints import Description, Resolved, save_adapted
 from emoser.errors import CheckpointError, UsageError
 from emoser.models.options import Options
-from emoser.models.pooling import calibrated
+from emoser.pooling import calibrated
 from emoser.results import Failure
 from emoser.runtimes import Adaptable, Runtime
 

@@ -15,9 +15,9 @@ from emoser.results import Diarization, Failure
 
 if TYPE_CHECKING:
     from emoser.diarization.activity import SpeechActivity
-    from emoser.diarization.settings import DiarizationSettings
     from emoser.diarization.stream import DiarizationStream
     from emoser.diarization.windows import FrameSource
+    from emoser.settings import DiarizationSettings
 
 
 class Diarizing(ABC):

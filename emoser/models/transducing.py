@@ -13,16 +13,16 @@ from emoser.audio import Clip
 from emoser.checkpoints import Description
 from emoser.errors import CheckpointError
 from emoser.models.options import Options
-from emoser.models.pooling import weighted_mean
 from emoser.models.transducer import Heard, Parts, hear, lattice, mean_over, pieces_of, posteriors, text_of, words_of
 from emoser.models.utterance import SILENCE, Result, UtteranceModel
+from emoser.pooling import weighted_mean
 from emoser.results import Embedding, Word
 from emoser.runtimes import INPUTS, OUTPUTS, Outputs, Port
 from emoser.runtimes.parts import Graph
 
 if TYPE_CHECKING:
-    from emoser.diarization.settings import DiarizationSettings
     from emoser.diarization.windows import FrameSource
+    from emoser.settings import DiarizationSettings
 
 SMALLEST = 1e-9  # a posterior below it is taken for it, so that its logarithm is finite
 

@@ -19,15 +19,15 @@ from emoser.errors import AudioError, CheckpointError, MissingExtra
 from emoser.models.adapting import Adapting, Rows
 from emoser.models.diarizing import Diarizing
 from emoser.models.options import Each, Kind, Mono, Options
-from emoser.models.pooling import calibrated, equal_windows, padded, weighted_mean
+from emoser.pooling import calibrated, equal_windows, padded, weighted_mean
 from emoser.results import Embedding, Failure, Prediction
 from emoser.runtimes import Runtime
 
 if TYPE_CHECKING:
     from emoser.diarization.activity import SpeechActivity
-    from emoser.diarization.settings import DiarizationSettings
     from emoser.diarization.stream import DiarizationStream
     from emoser.diarization.windows import FrameSource
+    from emoser.settings import DiarizationSettings
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ pytest.importorskip("av")
 import emoser
 from benchmarks.diarization import evaluate, mixtures, scoring, speech, table, tune
 from benchmarks.diarization.mixtures import Mixed
-from emoser.diarization.settings import DEFAULTS
 from emoser.results import Frames
+from emoser.settings import DEFAULTS
 from emoser.timelines import Recording
 from training.paths import corpora_root
 

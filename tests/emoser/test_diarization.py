@@ -17,7 +17,6 @@ from emoser import decoding
 from emoser.audio import load_audio
 from emoser.diarization.activity import CHUNK, SpeechActivity, SpeechStream
 from emoser.diarization.segments import segments_of
-from emoser.diarization.settings import DEFAULTS, DiarizationSettings
 from emoser.diarization.smoothing import NOBODY, Labeller, Smoother
 from emoser.diarization.speech import SpeechFrames, SpeechGate
 from emoser.diarization.stream import DiarizationStream
@@ -25,6 +24,7 @@ from emoser.diarization.windows import WindowedFrames
 from emoser.errors import AudioDecodeError, AudioTooShort, AudioValueError, CheckpointError, Interrupted, UsageError
 from emoser.models.diarizing import Diarizing
 from emoser.results import SILENCE, Diarization, Failure, Frames
+from emoser.settings import DEFAULTS, DiarizationSettings
 from training.paths import corpora_root
 
 RATE = 16_000

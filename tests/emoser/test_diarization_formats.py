@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emoser.diarization.settings import DEFAULTS
 from emoser.diarization.subtitles import read_cues, with_cues
 from emoser.diarization.turns import Turn, read_turns, turns_of, with_speakers
 from emoser.errors import AudioDecodeError, UsageError
@@ -22,6 +21,7 @@ from emoser.formats.frames import write_frames
 from emoser.formats.html import write_page
 from emoser.formats.timeline import strip
 from emoser.results import Diarization, Failure, Frames, Segment, Transcript, Word
+from emoser.settings import DEFAULTS
 
 LABELS = ("happy", "sad")
 HEADER = Header("diarize", {"name": "m", "labels": list(LABELS), "sha256": "0" * 64, "runtime": "onnx", "device": "cpu"})

@@ -22,12 +22,12 @@ import emoser
 from emoser import Diarization, Embedding, Prediction
 from emoser.audio import tone
 from emoser.checkpoints import find, list_checkpoints, resolve
-from emoser.diarization.settings import DiarizationSettings
 from emoser.diarization.words import WrittenFrames
 from emoser.errors import CheckpointError, ChecksumMismatch
 from emoser.models.transducing import Decoder, TransducerModel
 from emoser.results import Word
 from emoser.runtimes.parts import open_part
+from emoser.settings import DiarizationSettings
 from training.runs import CLONE, Places
 from training.systems.transducer import export
 from training.systems.transducer.networks import ENT

@@ -15,18 +15,18 @@ class DiarizationSettings:
     The defaults are those of checkpoints whose registry entry says nothing else; a person sets `min_confidence` alone.
     """
 
-    # what the model is shown: windows on a fixed grid, each with the others as context (windows.py)
+    # what the model is shown: windows on a fixed grid, each with the others as context (diarization/windows.py)
     posteriors: Literal["frames", "windows"] = "frames"  # a window's frame logits, or its own logits for all of its frames
     window: float = 4.0
     hop: float = 2.0
 
-    # speech, and all else, which gets no emotion (speech.py)
+    # speech, and all else, which gets no emotion (diarization/speech.py)
     speech_on: float = 0.5  # speech begins where its probability reaches this
     speech_off: float = 0.35  # and ends where it falls below this (Silero VAD's own pair)
     shortest_speech: float = 0.2
     shortest_pause: float = 0.4
 
-    # emotions (smoothing.py)
+    # emotions (diarization/smoothing.py)
     smoothing: float = 1.0  # width of the mean over neighbouring speech
     margin: float = 0.1  # by which another emotion must lead before it takes over
     shortest: float = 0.6  # an emotion that lasts less does not interrupt another
