@@ -21,8 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+import emoser
 from benchmarks.accuracy.scoring import rounded
 from benchmarks.accuracy.table import markdown
+from benchmarks.diarization import scoring
 from benchmarks.diarization.mixtures import Mixed, described, mixtures
 from benchmarks.diarization.scoring import Lines
 from emoser.diarization.segments import segments_of
@@ -30,9 +33,6 @@ from emoser.metrics import eder
 from emoser.models.utterance import UtteranceModel
 from emoser.results import Diarization, Frames
 from emoser.settings import DiarizationSettings
-
-import emoser
-from benchmarks.diarization import scoring
 
 FRONTS = [
     {"posteriors": kind, "window": window, "hop": hop}
