@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, NamedTuple, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from emoser.errors import AudioDecodeError, MissingExtra
+from emoser.headers import Mended, Mismatch, mismatch
 
 BLOCK = 1 << 16  # frames read at a time: 4 s at 16 kHz, which is also how often progress is told and Ctrl-C is heard
 STEP = 1 << 10  # frames of a block asked for at a time: no more than these are lost before damage
@@ -70,7 +70,7 @@ def open_source(source: Path | bytes, name: str) -> Reader:
     except TypeError:  # from soundfile, for a name that ends in .raw
         reason = "headerless PCM"
     with _raw(source) as raw:
-        if _cut_short(raw) is not None:
+        if (found := mismatch(raw)) is not None and found.short:
             raise AudioDecodeError(f"{name} is truncated so early that nothing of it can be read. {COPY_AGAIN}")
     if text := _text(head):
         raise AudioDecodeError(f"{name} is text, not audio: it starts with {text!r}")
@@ -99,31 +99,35 @@ class SoundfileReader:
     """What libsndfile reads: wav, flac, ogg, opus, mp3, aiff and more."""
 
     def __init__(self, source: Path | bytes, name: str) -> None:
+        with _raw(source) as raw:  # before it is opened: of a file that grows meanwhile, too little is found rather than too much
+            found = mismatch(raw)
         self._file = _Forward(_native(source) if isinstance(source, Path) else io.BytesIO(source))
         self._name = name
         self.rate, self.channels = int(self._file.samplerate), int(self._file.channels)
         self.lossy = self._file.format in ("MP3", "OGG")
         self._codec = f"{self._file.format} {self._file.subtype}"
         self._error: AudioDecodeError | None = None  # raised at the end: what is there comes first
-        with _raw(source) as raw:
-            cut = _cut_short(raw)
-        if cut is not None:
-            self._mend(source, cut)
+        if found is not None:
+            self._mend(source, found)
         self.frames = self._file.frames if self._file.frames < UNKNOWN else None
 
-    def _mend(self, source: Path | bytes, cut: _Cut) -> None:
+    def _mend(self, source: Path | bytes, found: Mismatch) -> None:
         name, codec = self._name, self._codec
-        if cut.promised == 0:
+        if found.short:
+            self._error = _truncated(name, codec, self._file.frames / self.rate, found.ratio)
+        elif found.at is None:
             self._error = AudioDecodeError(
-                f"{name} ({codec}): its header says 0 bytes of audio, {cut.there} bytes follow: the recorder did not finish the file. "
-                "Mend it with: ffmpeg -ignore_length 1 -i FILE mended.wav"
+                f"{name} ({codec}) is several recordings one after another; the first can be read, {self._file.frames / self.rate:.2f} s. "
+                "Make one of them: ffmpeg -i FILE mended.wav"
             )
-            if self._file.frames == 0:
-                self._file.close()
-                self._file = _Forward(io.BufferedReader(_Mended(_raw(source), cut)))
         else:
-            ratio = cut.promised / cut.there if cut.promised and cut.there else None
-            self._error = _truncated(name, codec, self._file.frames / self.rate, ratio)
+            self._error = AudioDecodeError(
+                f"{name} ({codec}): its header says {found.promised} bytes of audio, {found.there} bytes follow: the recorder did not "
+                "finish the file. Mend it with: ffmpeg -ignore_length 1 -i FILE mended.wav"
+            )
+            if found.promised or self._file.frames == 0:
+                self._file.close()
+                self._file = _Forward(io.BufferedReader(Mended(_raw(source), found)))
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         promised, read, full = self.frames, 0, True
@@ -234,91 +238,6 @@ def _head(source: Path | bytes, name: str) -> tuple[bytes, int]:
         raise AudioDecodeError(f"{name} is a directory, not an audio file") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
         raise AudioDecodeError(f"{name!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-class _Cut(NamedTuple):
-    """Bytes of audio there and promised (None: unknown), and where in the file the promise stands, as four bytes in `order`."""
-
-    there: int
-    promised: int | None
-    at: int = 0
-    order: str = "<"
-
-
-class _Mended(io.RawIOBase):
-    """A file that says in its header as much as there is. Only what is read is changed."""
-
-    def __init__(self, file: BinaryIO, cut: _Cut) -> None:
-        self._file = file
-        self._at, self._size = cut.at, struct.pack(cut.order + "I", min(cut.there, 0xFFFFFFFE))
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readinto(self, buffer: Any) -> int:
-        start = self._file.tell()
-        data = bytearray(self._file.read(len(buffer)))
-        for place, value in enumerate(self._size, self._at - start):
-            if 0 <= place < len(data):
-                data[place] = value
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-def _cut_short(file: BinaryIO) -> _Cut | None:
-    """Where a file ends before its header says; libsndfile gives what is there and keeps silent.
-
-    WAV, RF64 and AIFF say the length of the audio, Ogg only that of each page.
-    """
-    magic = file.read(12)[:4]
-    if magic == b"OggS":
-        return _ogg_cut_short(file)
-    if magic not in (b"RIFF", b"RF64", b"RIFX", b"FORM"):
-        return None
-    order = "<" if magic in (b"RIFF", b"RF64") else ">"
-    long_size = None
-    while len(header := file.read(8)) == 8:
-        chunk, size = struct.unpack(order + "4sI", header)
-        if chunk == b"ds64":  # RF64 keeps the sizes that 32 bits cannot hold here
-            body = file.read(size)
-            long_size = struct.unpack_from("<Q", body, 8)[0] if len(body) >= 16 else None
-        elif chunk in (b"data", b"SSND"):
-            start = file.tell()
-            there = file.seek(0, io.SEEK_END) - start
-            # Programs that write into a pipe cannot go back to fill in the size and leave one of these.
-            streamed = size >= 0xFFFFFF00 or 0x7FFFF000 <= size <= 0x80000000
-            promised = long_size if streamed and long_size is not None else None if streamed else size
-            cut = promised is not None and (promised > there + 1 or (promised == 0 and there > 1 and magic != b"FORM"))
-            return _Cut(there, promised or 0, start - 4, order) if cut else None
-        else:
-            file.seek(size + size % 2, io.SEEK_CUR)
-    return None
-
-
-def _ogg_cut_short(file: BinaryIO) -> _Cut | None:
-    """The last page of an Ogg file, found from the end: a page is at most 65,307 bytes."""
-    size = file.seek(0, io.SEEK_END)
-    file.seek(max(0, size - 65_307))
-    tail = file.read()
-    at = tail.rfind(b"OggS")
-    page = tail[at:] if at >= 0 else b""
-    if len(page) < 27:
-        return _Cut(size, None)
-    whole = 27 + page[26] + sum(page[27 : 27 + page[26]])
-    return _Cut(size, None) if whole > len(page) else None
 
 
 def _broken_off(name: str, codec: str, seconds: float, error: Exception) -> AudioDecodeError:
