@@ -46,20 +46,6 @@ def probabilities(model: UtteranceModel, inputs: list[Any]) -> Probabilities:
     return table / table.sum(axis=1, keepdims=True)
 
 
-def described(model: UtteranceModel) -> dict[str, Any]:
-    own = model.checkpoint
-    return {
-        "name": model.name,
-        "summary": own.summary,
-        "revision": own.revision,
-        "sha256": model.sha256,
-        "precision": model.precision,
-        "temperature": own.temperature,
-        "runtime": model.runtime,
-        "device": model.device,
-    }
-
-
 def calibration(truth: scoring.Truth, scores: Probabilities) -> dict[str, Any]:
     """ECE per corpus and pooled, and the pooled reliability diagram, bin by bin."""
     found = reliability(scores, truth.labels, BINS)
@@ -141,14 +127,14 @@ def main() -> None:
         chosen = [clip for clip in clips if clip.corpus in UNSEEN]
         order = [corpus for corpus in data.CORPORA if corpus in UNSEEN]
         parts = [probabilities(models[corpus], [clip.path for clip in chosen if clip.corpus == corpus]) for corpus in order]
-        about = {"name": arguments.name, "checkpoints": {corpus: described(models[corpus]) for corpus in order}}
+        about = {"name": arguments.name, "checkpoints": {corpus: scoring.about(models[corpus]) for corpus in order}}
         print(scoring.write(f"{arguments.name}-unseen", record("unseen", "baselines-unseen", chosen, np.concatenate(parts), about)))
         return
 
     model = emoser.load(arguments.name, threads=arguments.threads)
     chosen = [clip for clip in clips if clip.part == "test"]
     scores = probabilities(model, [clip.path for clip in chosen])
-    print(scoring.write(model.name, record("speakers", "baselines", chosen, scores, described(model))))
+    print(scoring.write(model.name, record("speakers", "baselines", chosen, scores, scoring.about(model))))
     found = reliability(scores, scoring.Truth(chosen).labels, BINS)
     plot(found, f"{model.name}, test speakers", scoring.RESULTS / f"{model.name}-reliability.png")
 

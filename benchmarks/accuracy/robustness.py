@@ -20,7 +20,7 @@ from benchmarks.accuracy import baselines, features, scoring, table
 from benchmarks.accuracy import clips as data
 from benchmarks.accuracy.clips import Clip
 from benchmarks.accuracy.conditions import RATE, SEED, Condition, Samples, conditions
-from benchmarks.accuracy.evaluate import described, probabilities
+from benchmarks.accuracy.evaluate import probabilities
 from emoser.audio import load_audio
 
 Predict = Callable[[list[Samples]], NDArray[np.int64]]
@@ -105,7 +105,7 @@ def main() -> None:
 
     versions = scoring.versions("emoser", "numpy", "onnxruntime", "av")
     found = measure(model.name, predict, clips, tried)
-    print(scoring.write(f"{model.name}-robustness", {**common, "system": described(model), "versions": versions, "conditions": found}))
+    print(scoring.write(f"{model.name}-robustness", {**common, "system": scoring.about(model), "versions": versions, "conditions": found}))
 
 
 if __name__ == "__main__":

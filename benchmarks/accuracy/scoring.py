@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.accuracy.clips import LABELS, Clip
 from emoser.metrics import Score, paired_bootstrap, unweighted_average_recall
 from emoser.metrics.bootstrap import drawn, interval_of, scored
+from emoser.models.utterance import UtteranceModel
 
 RESULTS = Path(__file__).resolve().parent / "results"
 REPEATS = 2000  # draws of speakers
@@ -109,6 +110,22 @@ def rounded(value: Any, digits: int = 4) -> Any:
     if isinstance(value, list | tuple):
         return [rounded(item, digits) for item in value]
     return value
+
+
+def about(model: UtteranceModel) -> dict[str, Any]:
+    """What a result file says of the checkpoint that was measured."""
+    own = model.checkpoint
+    return {
+        "name": model.name,
+        "summary": own.summary,
+        "revision": own.revision,
+        "sha256": model.sha256,
+        "precision": model.precision,
+        "temperature": own.temperature,
+        "runtime": model.runtime,
+        "device": model.device,
+        "diarization": own.diarization.differing(),
+    }
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import emoser
-from benchmarks.accuracy.scoring import versions
+from benchmarks.accuracy.scoring import about, versions
 from benchmarks.diarization import scoring
 from benchmarks.diarization.mixtures import SEEDS, Mixed, described, mixtures
 from benchmarks.diarization.scoring import Lines
@@ -69,20 +69,6 @@ def of_checkpoint(model: UtteranceModel, mixed: Sequence[Mixed]) -> dict[str, An
         systems[name] = {"seconds": round(time.monotonic() - started, 1), **scoring.score(mixed, lines)}
         print(f"{model.name} {name}: EDER {100 * systems[name]['mean_of_corpora']['eder']['value']:.1f} %", flush=True)
     return {"system": about(model), "systems": systems}
-
-
-def about(model: UtteranceModel) -> dict[str, Any]:
-    own = model.checkpoint
-    return {
-        "name": model.name,
-        "summary": own.summary,
-        "revision": own.revision,
-        "sha256": model.sha256,
-        "precision": model.precision,
-        "runtime": model.runtime,
-        "device": model.device,
-        "diarization": own.diarization.differing(),
-    }
 
 
 def baselines(mixed: Sequence[Mixed]) -> dict[str, Any]:

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import emoser
-from benchmarks.accuracy.scoring import rounded, versions
+from benchmarks.accuracy.scoring import about, rounded, versions
 from benchmarks.accuracy.table import markdown
 from benchmarks.diarization import scoring
-from benchmarks.diarization.evaluate import LABELS, about
+from benchmarks.diarization.evaluate import LABELS
 from benchmarks.diarization.mixtures import CORPORA
 from benchmarks.long.mixture import background, music
 from emoser.audio import SAMPLE_RATE
