@@ -202,6 +202,22 @@ def test_stepping_gives_the_lattice_and_the_head(kind: type[Transducer], sizes: 
         torch.testing.assert_close(logits, whole.head[index])
 
 
+@pytest.mark.parametrize("kind", [ENT, FENT])
+def test_without_an_emotion_joint_the_head_reads_the_nodes(kind: type[Transducer]) -> None:
+    torch.manual_seed(0)
+    model = kind(SMALL._replace(emotion_joint=False)).eval()
+    assert not [name for name, _ in model.named_parameters() if name.startswith("emotion_joint")]
+    hidden, frames, tokens, lengths = batch()
+    whole = model(hidden, frames, tokens, lengths)
+    encoded = model.frames(hidden, frames)
+    step, _ = model.step(tokens[:, 0] * 0, model.start(3))
+    logits, emotions = model.node(encoded[:, 1], step)
+    assert whole.emotions is None
+    torch.testing.assert_close(logits, whole.tokens[:, 1, 0])
+    torch.testing.assert_close(emotions, model.head.pooled(whole.h[:, 1], whole.g[:, 0])[0])
+    torch.testing.assert_close(model.node(encoded[0], step[:1])[1][1], emotions[0])  # one step for several frames
+
+
 def test_fent_keeps_vocabulary_and_emotion_apart() -> None:
     """Blank, emotions and head follow the blank predictor and the emotion mix; the vocabulary the other two."""
     model = system(FENT)

@@ -31,10 +31,11 @@ class Sizes(NamedTuple):
     pre_projection: bool = True
     dropout: float = 0.1
     language_model: bool = False
+    emotion_joint: bool = True  # without it nodes are read by the utterance head, as published
 
 
 class Nodes(NamedTuple):
-    """A batch of lattices: `tokens` (batch, T, U + 1, vocabulary), `emotions` (batch, T, U + 1, classes) or None where not asked for,
+    """A batch of lattices: `tokens` (batch, T, U + 1, vocabulary), `emotions` (batch, T, U + 1, classes) of the emotion joint or None,
     `head` (batch, classes), `language` (batch, U + 1, vocabulary) or None, and what the head pools: `h` (batch, T, 2 * hidden) and `g`
     (batch, U + 1, inner). Logits all, raw."""
 
@@ -54,7 +55,7 @@ class Transducer(nn.Module):
 
     predictors: int
     head: UtteranceHead
-    emotion_joint: Joint
+    emotion_joint: Joint | None
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -63,7 +64,10 @@ class Transducer(nn.Module):
         self.language = nn.Linear(sizes.inner, sizes.vocabulary) if sizes.language_model else None
 
     def forward(self, hidden: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor, emotions: bool = True) -> Nodes:
-        """`tokens` (batch, U) without the blank before them, padded with blank; `lengths` (batch,) theirs. A clip without text has 0."""
+        """`tokens` (batch, U) without the blank before them, padded with blank; `lengths` (batch,) theirs. A clip without text has 0.
+
+        emotions: whether the emotion joint is run.
+        """
         raise NotImplementedError
 
     def frames(self, hidden: Tensor, lengths: Tensor) -> Tensor:
@@ -94,6 +98,16 @@ class Transducer(nn.Module):
     def _joint(self, outputs: int) -> Joint:
         return Joint(2 * self.sizes.hidden, self.sizes.inner, self.sizes.inner, outputs, self.sizes.pre_projection)
 
+    def _emotion_joint(self) -> Joint | None:
+        return self._joint(self.sizes.classes) if self.sizes.emotion_joint else None
+
+    def _emotions(self, frame: Tensor, step: Tensor, place: int) -> Tensor:
+        """Of nodes as `node` takes them; `place`: how many joints stand before the emotion joint."""
+        if self.emotion_joint is None:
+            return self.utterance(frame, step.expand(frame.shape[0], -1))[0]
+        own = slice(place * self.sizes.inner, (place + 1) * self.sizes.inner)
+        return self.emotion_joint.node(frame[:, own], step[:, own])
+
 
 class ENT(Transducer):
     predictors = 1
@@ -103,7 +117,7 @@ class ENT(Transducer):
         self.mix = ScalarMix(sizes.layers)
         self.predictor = self._predictor()
         self.joint = self._joint(sizes.vocabulary)
-        self.emotion_joint = self._joint(sizes.classes)
+        self.emotion_joint = self._emotion_joint()
         self.head = UtteranceHead(2 * sizes.hidden, sizes.inner, sizes.classes)
 
     def forward(self, hidden: Tensor, frames: Tensor, tokens: Tensor, lengths: Tensor, emotions: bool = True) -> Nodes:
@@ -111,7 +125,7 @@ class ENT(Transducer):
         g, _ = self.predictor(after_blank(tokens))
         return Nodes(
             tokens=self.joint(h, g),
-            emotions=self.emotion_joint(h, g) if emotions else None,
+            emotions=self.emotion_joint(h, g) if emotions and self.emotion_joint is not None else None,
             head=self.head(h, frames, g, lengths + 1),
             language=None if self.language is None else self.language(g),
             h=h,
@@ -120,16 +134,18 @@ class ENT(Transducer):
 
     def frames(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         h = self.encoder(self.mix(hidden), lengths)
-        return torch.cat([self.joint.frames(h), self.emotion_joint.frames(h), h], dim=-1)
+        return torch.cat([joint.frames(h) for joint in self._joints()] + [h], dim=-1)
 
     def step(self, tokens: Tensor, state: StackedState) -> tuple[Tensor, StackedState]:
         g, state = self.predictor(tokens[:, None], state)
-        return torch.cat([self.joint.steps(g), self.emotion_joint.steps(g), g], dim=-1)[:, 0], state
+        return torch.cat([joint.steps(g) for joint in self._joints()] + [g], dim=-1)[:, 0], state
 
     def node(self, frame: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        inner = self.joint.output.in_features
-        tokens = self.joint.node(frame[:, :inner], step[:, :inner])
-        return tokens, self.emotion_joint.node(frame[:, inner : 2 * inner], step[:, inner : 2 * inner])
+        inner = self.sizes.inner
+        return self.joint.node(frame[:, :inner], step[:, :inner]), self._emotions(frame, step, 1)
+
+    def _joints(self) -> list[Joint]:
+        return [self.joint, *([] if self.emotion_joint is None else [self.emotion_joint])]
 
 
 class FENT(Transducer):
@@ -143,7 +159,7 @@ class FENT(Transducer):
         self.vocabulary_predictor = self._predictor()
         self.blank_joint = self._joint(1)
         self.vocabulary_joint = self._joint(sizes.vocabulary - 1)
-        self.emotion_joint = self._joint(sizes.classes)
+        self.emotion_joint = self._emotion_joint()
         self.head = UtteranceHead(2 * sizes.hidden, sizes.inner, sizes.classes)
 
     def encoded(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,7 +174,7 @@ class FENT(Transducer):
         words, _ = self.vocabulary_predictor(text)
         return Nodes(
             tokens=torch.cat([self.blank_joint(own, g), self.vocabulary_joint(h, words)], dim=-1),
-            emotions=self.emotion_joint(own, g) if emotions else None,
+            emotions=self.emotion_joint(own, g) if emotions and self.emotion_joint is not None else None,
             head=self.head(own, frames, g, lengths + 1),
             language=None if self.language is None else self.language(words),
             h=own,
@@ -167,22 +183,22 @@ class FENT(Transducer):
 
     def frames(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         h, own = self.encoded(hidden, lengths)
-        return torch.cat([self.blank_joint.frames(own), self.vocabulary_joint.frames(h), self.emotion_joint.frames(own), own], dim=-1)
+        emotions = [] if self.emotion_joint is None else [self.emotion_joint.frames(own)]
+        return torch.cat([self.blank_joint.frames(own), self.vocabulary_joint.frames(h), *emotions, own], dim=-1)
 
     def step(self, tokens: Tensor, state: StackedState) -> tuple[Tensor, StackedState]:
         hidden, cell = state
         g, (first_hidden, first_cell) = self.blank_predictor(tokens[:, None], (hidden[:1], cell[:1]))
         words, (second_hidden, second_cell) = self.vocabulary_predictor(tokens[:, None], (hidden[1:], cell[1:]))
-        both = torch.cat([self.blank_joint.steps(g), self.vocabulary_joint.steps(words), self.emotion_joint.steps(g), g], dim=-1)[:, 0]
+        emotions = [] if self.emotion_joint is None else [self.emotion_joint.steps(g)]
+        both = torch.cat([self.blank_joint.steps(g), self.vocabulary_joint.steps(words), *emotions, g], dim=-1)[:, 0]
         return both, (torch.cat([first_hidden, second_hidden]), torch.cat([first_cell, second_cell]))
 
     def node(self, frame: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
-        inner = self.blank_joint.output.in_features
-        joints = (self.blank_joint, self.vocabulary_joint, self.emotion_joint)
-        blank, words, emotions = (
-            joint.node(frame[:, i * inner : (i + 1) * inner], step[:, i * inner : (i + 1) * inner]) for i, joint in enumerate(joints)
-        )
-        return torch.cat([blank, words], dim=-1), emotions
+        inner = self.sizes.inner
+        blank = self.blank_joint.node(frame[:, :inner], step[:, :inner])
+        words = self.vocabulary_joint.node(frame[:, inner : 2 * inner], step[:, inner : 2 * inner])
+        return torch.cat([blank, words], dim=-1), self._emotions(frame, step, 2)
 
 
 class FrameWise(nn.Module):
