@@ -66,6 +66,7 @@ class TransducerModel(nn.Module):
             pre_projection=options.pre_projection,
             dropout=options.dropout,
             language_model=options.weights.language > 0,
+            emotion_joint=options.weights.lattice > 0 or options.weights.mixture_lattice > 0,  # nothing else trains one
         )
         self.network: Transducer | FrameWise = NETWORKS[options.system](sizes)
         self.frame_samples = FRAME_HOP * recipe.model.pool
