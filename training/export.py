@@ -131,13 +131,25 @@ def quantised(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write_torchscript(graph: nn.Module, example: tuple[Tensor, ...], description: dict[str, Any], path: Path) -> None:
-    """`graph` traced with `example`; it is left as it is."""
-    stored = HalfStored(copy.deepcopy(graph).eval().requires_grad_(False)).eval()
+    """`graph` traced with `example`; it is left as it is. Weights that it holds and does not use are not written."""
+    own = copy.deepcopy(graph).eval()
+    drop_unused(own, example)
+    stored = HalfStored(own.requires_grad_(False)).eval()
     with torch.no_grad():
         traced = torch.jit.trace(stored, example, check_trace=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.jit.save(traced, str(path), _extra_files={"emoser.json": json.dumps(description)})
     strip_torchscript(path)
+
+
+def drop_unused(graph: nn.Module, example: tuple[Tensor, ...]) -> None:
+    """Empties the parameters that the outputs do not depend on: a part of a larger model may hold the whole of it."""
+    parameters = list(graph.requires_grad_(True).parameters())
+    outputs = [output for output in graph(*example) if output.requires_grad]
+    found = torch.autograd.grad([output.sum() for output in outputs], parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, found, strict=True):
+        if gradient is None:
+            parameter.data = parameter.new_zeros(0)
 
 
 def description_of(recipe: Recipe, task: str, frame_hop: float, temperature: float) -> dict[str, Any]:

@@ -39,6 +39,10 @@ FRONTS = [
     for kind in ("frames", "windows")
     for window, hop in ((1.0, 0.5), (2.0, 0.5), (2.0, 1.0), (3.0, 1.0), (4.0, 2.0), (6.0, 3.0))
 ]
+# A transducer reads its frames from what was said in a window, so that short ones cost it words; it has no posteriors of whole windows.
+WRITTEN_FRONTS = [
+    {"posteriors": "frames", "window": window, "hop": hop} for window, hop in ((1.0, 0.5), (2.0, 0.5), (2.0, 1.0), (4.0, 2.0))
+]
 GRID: dict[str, tuple[float, ...]] = {
     "smoothing": (0.0, 0.5, 1.0, 2.0),
     "margin": (0.0, 0.1, 0.2),
@@ -81,9 +85,11 @@ def combinations(grid: dict[str, tuple[float, ...]]) -> list[Changes]:
 
 
 def tuned(
-    model: UtteranceModel, mixed: Sequence[Mixed], fronts: Sequence[Changes] = FRONTS, grid: dict[str, tuple[float, ...]] = GRID
+    model: UtteranceModel, mixed: Sequence[Mixed], fronts: Sequence[Changes] | None = None, grid: dict[str, tuple[float, ...]] = GRID
 ) -> dict[str, Any]:
-    """Everything tried, best first, and the full scores of the start and of the best."""
+    """Everything tried, best first, and the full scores of the start and of the best; without `fronts` those of the model's task."""
+    if fronts is None:
+        fronts = WRITTEN_FRONTS if model.checkpoint.task == "transducer" else FRONTS
     start = model.checkpoint.diarization
     begun = lines_of(frames_of(model, mixed, start), mixed, start)
     front_rows = []

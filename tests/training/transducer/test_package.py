@@ -258,7 +258,7 @@ def test_the_command_line(registry: Path, recording: np.ndarray, tmp_path: Path)
 def test_what_is_told_of_it(registry: Path) -> None:
     for arguments in (("models",), ("info", "tiny")):
         (entry,) = document(registry, *arguments, "-f", "json")["checkpoints"]
-        assert entry["task"] == "transducer" and entry["installed"] and len(entry["parts"]) == 8
+        assert entry["task"] == "transducer" and entry["installed"] and len(entry["parts"]) == 10
         assert command(registry, *arguments, "-f", "table").returncode == 0
     assert b"tiny-joint.onnx" in command(registry, "info", "tiny", "-f", "table").stdout
 

@@ -30,7 +30,7 @@ from training.export import description_of, padded, publish, rounded_to_half, wr
 from training.graphs import strip_traces
 from training.model import on_clip_axis
 from training.runs import CLONE, RECORDS, Places
-from training.systems.transducer.model import TransducerModel
+from training.systems.transducer.model import TransducerModel, encode
 from training.systems.transducer.networks import FrameWise, Transducer
 from training.systems.transducer.recipe import TransducerRecipe
 from training.systems.transducer.runs import Prepared, prepare
@@ -43,12 +43,15 @@ log = logging.getLogger(__name__)
 
 
 class EncoderPart(nn.Module):
+    """The encoder and nothing else, so that its file is the same for all transducers that share it."""
+
     def __init__(self, model: TransducerModel) -> None:
         super().__init__()
-        self.model = model
+        self.encoder = model.encoder
+        self.frozen_blocks, self.first_layer, self.pool = model.frozen_blocks, model.first_layer, model.pool
 
     def forward(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return self.model.encode(waveform, lengths)
+        return encode(self.encoder, waveform, lengths, self.frozen_blocks, self.first_layer, self.pool)
 
 
 class FramesPart(nn.Module):

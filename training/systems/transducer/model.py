@@ -75,9 +75,7 @@ class TransducerModel(nn.Module):
     def encode(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Waveform (batch, samples) -> all layers side by side (batch, pooled frames, layers * 384), their lengths (batch,), and the pooled
         frame of the clip's time axis at which the first one stands (batch,)."""
-        hidden, frames, starts = self.encoder.lower(waveform, lengths, self.frozen_blocks, self.first_layer)
-        states, frames = self._pooled(hidden, frames)
-        return states, frames, torch.div(starts, self.pool, rounding_mode="floor")
+        return encode(self.encoder, waveform, lengths, self.frozen_blocks, self.first_layer, self.pool)
 
     def layers(self, states: Tensor, lengths: Tensor) -> Tensor:
         """What `encode` gives -> what the network takes: (layers, batch, pooled frames, 384), standardised."""
@@ -88,7 +86,7 @@ class TransducerModel(nn.Module):
 
     def layers_of(self, hidden: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Cached states (batch, frames, cached layers * 384) -> the same and their lengths (batch,)."""
-        states, lengths = self._pooled(hidden, frames)
+        states, lengths = upper_states(self.encoder, hidden, frames, self.frozen_blocks, self.pool)
         return self.layers(states, lengths), lengths
 
     def listen(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,11 +94,22 @@ class TransducerModel(nn.Module):
         states, frames, starts = self.encode(waveform, lengths)
         return self.layers(states, frames), frames, starts
 
-    def _pooled(self, hidden: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        return halve(torch.cat(self.encoder.upper(hidden, frames, self.frozen_blocks), dim=2), frames, self.pool)
-
     def parameters_by_depth(self) -> list[list[nn.Parameter]]:
         """What is trained: the network first, then the encoder's blocks from the highest down to the last that is not frozen."""
         own = [self.network] + ([] if self.specaugment is None else [self.specaugment])
         groups = [[parameter for module in own for parameter in module.parameters()]]
         return groups + [list(block.parameters()) for block in reversed(self.encoder.blocks[self.frozen_blocks :])]
+
+
+def encode(
+    encoder: CompactEncoder, waveform: Tensor, lengths: Tensor, frozen_blocks: int, first_layer: int, pool: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`TransducerModel.encode`, of an encoder alone."""
+    hidden, frames, starts = encoder.lower(waveform, lengths, frozen_blocks, first_layer)
+    states, frames = upper_states(encoder, hidden, frames, frozen_blocks, pool)
+    return states, frames, torch.div(starts, pool, rounding_mode="floor")
+
+
+def upper_states(encoder: CompactEncoder, hidden: Tensor, frames: Tensor, frozen_blocks: int, pool: int) -> tuple[Tensor, Tensor]:
+    """Cached states -> all layers side by side, pooled (batch, pooled frames, layers * width), and their lengths."""
+    return halve(torch.cat(encoder.upper(hidden, frames, frozen_blocks), dim=2), frames, pool)
