@@ -1,0 +1,42 @@
+"""What a transducer's transcripts are worth, from the record of its run (`test.transcripts`), by corpus.
+
+Sentences that were seen in training stand apart from others: acted corpora repeat few sentences, which a model may know by heart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.accuracy.table import markdown, percent
+
+KINDS = ("seen", "unseen")
+RATES = ("wer", "cer")  # errors for each word and each character of the reference
+
+Scores = dict[str, dict[str, Any]]  # "corpus/seen" -> rates and clips
+
+
+def mean(scores: Scores, kind: str, rate: str) -> float | None:
+    """Of the corpora that have such sentences.
+
+    >>> mean({"a/seen": {"cer": 0.1}, "b/seen": {"cer": 0.3}, "b/unseen": {"cer": 0.9}}, "seen", "cer")
+    0.2
+    """
+    values = [float(own[rate]) for name, own in scores.items() if name.rsplit("/", 1)[1] == kind]
+    return round(sum(values) / len(values), 6) if values else None
+
+
+def cell(scores: Scores, kind: str, rate: str) -> str:
+    value = mean(scores, kind, rate)
+    return "-" if value is None else percent(value)
+
+
+def by_corpus(scores: Scores) -> str:
+    """One row a corpus and kind of sentence, seen ones first, and their means."""
+    rows = []
+    for kind in KINDS:
+        own = [(name.rsplit("/", 1)[0], value) for name, value in scores.items() if name.rsplit("/", 1)[1] == kind]
+        rows += [[corpus, kind, *(percent(value[rate]) for rate in RATES), str(value["clips"])] for corpus, value in own]
+        if len(own) > 1:
+            clips = str(sum(value["clips"] for _, value in own))
+            rows.append(["mean of the corpora", kind, *(cell(scores, kind, rate) for rate in RATES), clips])
+    return markdown(["corpus", "sentences", "WER", "CER", "clips"], rows, text=2)
