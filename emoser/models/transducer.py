@@ -49,8 +49,8 @@ Part = Callable[[dict[str, NDArray[Any]]], dict[str, NDArray[Any]]]  # a graph: 
 class Parts:
     """The graphs of a checkpoint; a `Network` by its predictor and its joint.
 
-    encoder: `waveform` (batch, samples), `lengths` (batch,) -> `states` (batch, T, hidden), `frame_lengths` (batch,), `starts` (batch,): the
-        frame of the clip's time axis at which the first one stands, for silence before it is cut. Nothing in it is the transducer's own.
+    encoder: `waveform` (batch, samples), `lengths` (batch,) -> `states` (batch, T, hidden), `frame_lengths` (batch,), `starts` (batch,):
+        the frame of the clip's time axis where the first one stands, for silence before it is cut. Nothing in it is the transducer's own.
     frames: `states`, `frame_lengths` -> `frames` (batch, T, width).
     predictor: `tokens` (batch,), `hidden` and `cell` (layers, batch, state) -> `steps` (batch, width), `hidden_after`, `cell_after`.
     joint: `frames` (n, width), `steps` (n, width) -> `tokens` (n, vocabulary), `emotions` (n, classes), raw logits.
