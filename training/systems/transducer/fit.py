@@ -168,7 +168,7 @@ def validate(
 ) -> dict[str, float]:
     """Mean over corpora of UAR (the head's, with the decoded text), character error rate, and UAR of the frames of mixtures.
 
-    `selection` is the mean of the two UARs, or the first alone where there are no mixtures.
+    `selection` is the mean of the two UARs and of what the transcript has right, 1 - CER; of those that there are.
     """
     said = said_of(recipe, model, shelf, clips)
     emotional = [index for index, example in enumerate(clips) if example.target != NONE]
@@ -178,7 +178,7 @@ def validate(
     spoken = [(shelf.text(example), item.text) for example, item in zip(clips, said, strict=True) if shelf.text(example)]
     if spoken and not isinstance(model.network, FrameWise):
         found["cer"] = sum((edits(list(normalised(text)), list(guess)) for text, guess in spoken), EditCounts(0, 0, 0, 0)).rate
-    measures = [found["uar"]]
+    measures = [found["uar"]] + ([max(0.0, 1 - found["cer"])] if "cer" in found else [])
     if mixtures:
         truth, frames = frames_of_mixtures(recipe, model, shelf, mixtures)
         found["frames"] = float(unweighted_average_recall(truth, frames.argmax(1)))
