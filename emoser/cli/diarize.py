@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import sys
-import tempfile
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -118,14 +114,16 @@ def results(
     extras: Extras,
     bar: Bar,
 ) -> Iterator[Diarization | Failure]:
-    """Of one input, with what the caller knows besides; the extra files are written on the way.
+    """Of one input, with what the caller knows besides. The extra files are written on the way; where one cannot be, the result says so.
 
     At Ctrl-C what is done of the recording comes with the error `Interrupted`, without extra files, and then KeyboardInterrupt is raised.
     """
+    from emoser.cli.inputs import on_disk
     from emoser.cli.interrupts import Interruption
+    from emoser.cli.output import OutputError
     from emoser.diarization.subtitles import with_cues
     from emoser.diarization.turns import turns_of, with_speakers
-    from emoser.errors import Interrupted
+    from emoser.errors import AudioError, Interrupted
     from emoser.results import Diarization
 
     chosen = model.checkpoint.diarization
@@ -138,7 +136,7 @@ def results(
             of = "" if length is None else f" of {length:.2f} s"
             raise Interrupted(f"{path}: interrupted after {seconds:.2f} s{of}")
 
-    with _on_disk(name) as path:
+    with on_disk(name) as path:
         with interruption:
             found = list(model.diarize_each([path], channel=settings.channel, settings=chosen, progress=progress))
         for result in found:
@@ -150,25 +148,16 @@ def results(
                     result = with_speakers(result, turns_of(turns, name, result.channel), chosen)
                 if cues is not None:
                     result = with_cues(result, cues)
-                if not interruption.asked:
-                    extras.write(result, path)
+                try:
+                    if not interruption.asked:
+                        extras.write(result, path)
+                except (OutputError, AudioError) as error:
+                    result = replace(result, error=result.error or error)
+                except KeyboardInterrupt:
+                    interruption.asked = True
+                    result = replace(result, error=Interrupted(f"{name}: interrupted while the files beside its segments were written"))
             elif interruption.asked:
                 break  # nothing can be said of what was read
             yield result
     if interruption.asked:
         raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _on_disk(name: str) -> Iterator[str]:
-    """The path of an input. A pipe, be it standard input or `<(ffmpeg ...)`, may be longer than memory: it waits in a temporary file."""
-    if name != STDIN and not (Path(name).is_fifo() or Path(name).is_char_device()):
-        yield name
-        return
-    with tempfile.TemporaryDirectory(prefix="emoser-") as folder:
-        path = Path(folder, "recording")
-        with contextlib.ExitStack() as opened:
-            source = sys.stdin.buffer if name == STDIN else opened.enter_context(Path(name).open("rb"))
-            with path.open("wb") as file:
-                shutil.copyfileobj(source, file)
-        yield str(path)

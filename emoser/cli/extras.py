@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,14 +42,23 @@ class Extras:
                 raise UsageError(f"--{option} {value} holds one recording, {many}; give a folder: --{option} {value}/")
 
     def write(self, result: Diarization, audio: str) -> None:
-        """`audio` is the path at which the recording can be read once more. Raises OutputError."""
+        """`audio` is the path at which the recording can be read once more. An old file stays until the new one is whole. Raises
+        OutputError."""
         for option, value in self._wanted.items():
             channel = "" if result.channel is None or option not in self._names else f".{result.channel}"
             path = self._names[option].path(result.file, channel + SUFFIXES[option][0]) if option in self._names else Path(value)
+            target = path.resolve()
+            device = target.exists() and not target.is_file()
+            part = path if device else target.with_name(f".{os.getpid()}.{path.name}")
             try:
-                _write(option, path, result, audio)
+                _write(option, part, result, audio)
+                if not device:
+                    part.replace(target)
             except OSError as error:
                 raise OutputError(f"could not write {path}: {error.strerror or error}") from error
+            finally:
+                if not device:
+                    part.unlink(missing_ok=True)
 
 
 def _write(option: str, path: Path, result: Diarization, audio: str) -> None:

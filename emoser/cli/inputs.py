@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +99,26 @@ def _matching(pattern: str) -> Iterator[str | Failure]:
 def source(path: str) -> str | bytes:
     """What to give to a model for a path of `expand`."""
     return sys.stdin.buffer.read() if path == STDIN else path
+
+
+@contextlib.contextmanager
+def on_disk(path: str) -> Iterator[str]:
+    """Where a path of `expand` can be read more than once, and in blocks. A pipe, be it standard input or `<(ffmpeg ...)`, may be longer
+    than memory: it waits in a temporary file."""
+    from emoser.cli.output import OutputError
+
+    if path != STDIN and not (Path(path).is_fifo() or Path(path).is_char_device()):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="emoser-") as folder:
+        copy = Path(folder, "recording")
+        try:
+            with contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb") as pipe, copy.open("wb") as file:
+                shutil.copyfileobj(pipe, file)
+        except OSError as error:
+            message = f"what comes through the pipe could not be kept in {folder}: {error.strerror}; TMPDIR names another place"
+            raise OutputError(message) from error
+        yield str(copy)
 
 
 def is_audio(name: str) -> bool:

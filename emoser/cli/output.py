@@ -39,6 +39,7 @@ class Output:
         self._header = header
         self._writer: Writer = writer(self.format)
         self.one_recording = self._writer.one_recording
+        self._broken = False  # nothing more can be written
         self._part: Path | None = None
         self._target: Path | None = None
         if header.kind not in self._writer.kinds:
@@ -70,12 +71,14 @@ class Output:
         try:
             self._writer.write(record)
         except BrokenPipeError:
+            self._broken = True
             raise
         except OSError as error:
+            self._broken = True
             raise self._error(error) from error
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, OutputError | BrokenPipeError):
+        if self._broken:
             self._discard()
             return
         try:

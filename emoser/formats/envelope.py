@@ -19,11 +19,11 @@ def envelope(result: Diarization, audio: str, columns: int, sink: Sink | None = 
     mono samples at 16 kHz."""
     found = np.zeros((2, columns), np.float32)
     per_column = max(result.duration, 1e-9) * SAMPLE_RATE / columns
-    at = 0
+    at, end = 0, round(result.duration * SAMPLE_RATE) + 1  # there may be more by now, of a recording that grows
     with open_audio(audio, channel="mix" if result.channel is None else result.channel) as opened:
         try:
             for block in opened:
-                samples = block[:, 0]
+                samples = block[: end - at, 0]
                 if sink is not None:
                     sink(samples)
                 places = np.minimum(((at + np.arange(len(samples))) / per_column).astype(np.int64), columns - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -31,15 +32,51 @@ def write_page(path: Path, result: Diarization, audio: str) -> None:
     head, _, tail = TEMPLATE.read_text(encoding="utf-8").replace("{{title}}", escape(_name(result))).partition("{{audio}}")
     columns = int(min(MOST_COLUMNS, max(1, np.ceil(result.duration * ENVELOPE_RATE))))
     with tempfile.TemporaryFile() as encoded:
+        file = _Telling(encoded)
         with soundfile.SoundFile(
-            encoded, "w", SAMPLE_RATE, 1, "MPEG_LAYER_III", format="MP3", compression_level=COMPRESSION, bitrate_mode="CONSTANT"
+            file, "w", SAMPLE_RATE, 1, "MPEG_LAYER_III", format="MP3", compression_level=COMPRESSION, bitrate_mode="CONSTANT"
         ) as mp3:
-            waves = envelope(result, audio, columns, sink=lambda samples: mp3.write(np.clip(samples, -1, 1)))
+
+            def sink(samples: NDArray[np.float32]) -> None:
+                mp3.write(np.clip(samples, -1, 1))
+                file.check()
+
+            waves = envelope(result, audio, columns, sink)
+        file.check()
         data = dumps(_data(result, waves)).replace("<", "\\u003c")  # which could end the script element
         with path.open("wb") as page:
             page.write(head.replace("{{data}}", data).encode())
             _base64(encoded, page)
             page.write(tail.encode())
+
+
+class _Telling:
+    """A file for soundfile, which cannot pass on what goes wrong in one: `check` raises the first OSError."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        return self._kept(lambda: self._file.write(data), len(data))
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._kept(lambda: self._file.seek(offset, whence), offset)
+
+    def tell(self) -> int:
+        return self._kept(self._file.tell, 0)
+
+    def check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _kept(self, act: Callable[[], int], otherwise: int) -> int:
+        if self._error is None:
+            try:
+                return act()
+            except OSError as error:
+                self._error = error
+        return otherwise
 
 
 def _data(result: Diarization, waves: NDArray[np.float32]) -> dict[str, Any]:
