@@ -149,13 +149,13 @@ def results(
                 if cues is not None:
                     result = with_cues(result, cues)
                 try:
-                    if not interruption.asked:
-                        extras.write(result, path)
+                    with interruption:
+                        if not interruption.asked:
+                            extras.write(result, path, progress)
+                except Interrupted:
+                    result = replace(result, error=Interrupted(f"{name}: interrupted while the files beside its segments were written"))
                 except (OutputError, AudioError) as error:
                     result = replace(result, error=result.error or error)
-                except KeyboardInterrupt:
-                    interruption.asked = True
-                    result = replace(result, error=Interrupted(f"{name}: interrupted while the files beside its segments were written"))
             elif interruption.asked:
                 break  # nothing can be said of what was read
             yield result

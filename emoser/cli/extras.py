@@ -11,6 +11,7 @@ from emoser.cli.output import OutputError
 from emoser.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
+    from emoser.audio import Progress
     from emoser.results import Diarization
 
 SUFFIXES = {"frames": (".npz", ".csv"), "plot": (".png", ".pdf", ".svg"), "html": (".html", ".htm")}
@@ -41,9 +42,9 @@ class Extras:
                 many = f"there are {inputs} inputs" if inputs > 1 else "with --channel each there is one for each channel"
                 raise UsageError(f"--{option} {value} holds one recording, {many}; give a folder: --{option} {value}/")
 
-    def write(self, result: Diarization, audio: str) -> None:
-        """`audio` is the path at which the recording can be read once more. An old file stays until the new one is whole. Raises
-        OutputError."""
+    def write(self, result: Diarization, audio: str, progress: Progress) -> None:
+        """`audio` is the path at which the recording can be read once more, as `progress` is told. An old file stays until the new one is
+        whole. Raises OutputError."""
         for option, value in self._wanted.items():
             channel = "" if result.channel is None or option not in self._names else f".{result.channel}"
             path = self._names[option].path(result.file, channel + SUFFIXES[option][0]) if option in self._names else Path(value)
@@ -51,7 +52,7 @@ class Extras:
             device = target.exists() and not target.is_file()
             part = path if device else target.with_name(f".{os.getpid()}.{path.name}")
             try:
-                _write(option, part, result, audio)
+                _write(option, part, result, audio, progress)
                 if not device:
                     part.replace(target)
             except OSError as error:
@@ -61,7 +62,7 @@ class Extras:
                     part.unlink(missing_ok=True)
 
 
-def _write(option: str, path: Path, result: Diarization, audio: str) -> None:
+def _write(option: str, path: Path, result: Diarization, audio: str, progress: Progress) -> None:
     if option == "frames":
         from emoser.formats.frames import write_frames
 
@@ -69,8 +70,8 @@ def _write(option: str, path: Path, result: Diarization, audio: str) -> None:
     elif option == "plot":
         from emoser.formats.plot import write_plot
 
-        write_plot(path, result, audio)
+        write_plot(path, result, audio, progress)
     else:
         from emoser.formats.html import write_page
 
-        write_page(path, result, audio)
+        write_page(path, result, audio, progress)

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from emoser.audio import SAMPLE_RATE
+from emoser.audio import SAMPLE_RATE, Progress
 from emoser.formats.colours import COLOURS, OTHER, letters
 from emoser.formats.envelope import envelope, thinned
 from emoser.formats.json import dumps
@@ -27,8 +27,9 @@ COMPRESSION = 0.8  # of the MP3, from 0 to 1: about 40 kbit/s, 18 MB an hour
 CHUNK = 3 << 16  # bytes; a multiple of three, so that pieces of base64 can stand one after the other
 
 
-def write_page(path: Path, result: Diarization, audio: str) -> None:
-    """The page of `result`, with the recording at the path `audio` inside. Memory does not grow with the recording, but for its frames."""
+def write_page(path: Path, result: Diarization, audio: str, progress: Progress | None = None) -> None:
+    """The page of `result`, with the recording at the path `audio` inside. Memory does not grow with the recording, but for its frames.
+    progress: as in `Diarizing.diarize_each`, for the recording is read once more."""
     head, _, tail = TEMPLATE.read_text(encoding="utf-8").replace("{{title}}", escape(_name(result))).partition("{{audio}}")
     columns = int(min(MOST_COLUMNS, max(1, np.ceil(result.duration * ENVELOPE_RATE))))
     with tempfile.TemporaryFile() as encoded:
@@ -41,7 +42,7 @@ def write_page(path: Path, result: Diarization, audio: str) -> None:
                 mp3.write(np.clip(samples, -1, 1))
                 file.check()
 
-            waves = envelope(result, audio, columns, sink)
+            waves = envelope(result, audio, columns, sink, progress)
         file.check()
         data = dumps(_data(result, waves)).replace("<", "\\u003c")  # which could end the script element
         with path.open("wb") as page:
@@ -51,11 +52,11 @@ def write_page(path: Path, result: Diarization, audio: str) -> None:
 
 
 class _Telling:
-    """A file for soundfile, which cannot pass on what goes wrong in one: `check` raises the first OSError."""
+    """A file for soundfile, which cannot pass on what is raised in one, a full disk or Ctrl-C: `check` raises the first."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
 
     def write(self, data: bytes) -> int:
         return self._kept(lambda: self._file.write(data), len(data))
@@ -74,7 +75,7 @@ class _Telling:
         if self._error is None:
             try:
                 return act()
-            except OSError as error:
+            except BaseException as error:
                 self._error = error
         return otherwise
 

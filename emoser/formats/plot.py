@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from emoser.audio import Progress
 from emoser.formats.colours import COLOURS, OTHER, letters
 from emoser.formats.envelope import envelope, thinned
 from emoser.results import Diarization
@@ -15,13 +16,13 @@ COLUMNS = 2000  # more than a picture has pixels for
 SIZE = (12.0, 5.0)  # inches
 
 
-def write_plot(path: Path, result: Diarization, audio: str) -> None:
-    """The kind is that of the suffix: .png, .pdf or .svg."""
+def write_plot(path: Path, result: Diarization, audio: str, progress: Progress | None = None) -> None:
+    """The kind is that of the suffix: .png, .pdf or .svg. progress: as in `Diarizing.diarize_each`, for the recording is read once more."""
     from matplotlib.figure import Figure  # not pyplot: no window system, no global state
 
     figure = Figure(figsize=SIZE, layout="constrained")
     waves, scores, bar = figure.subplots(3, 1, sharex=True, height_ratios=(3, 4, 1))
-    low, high = envelope(result, audio, COLUMNS)
+    low, high = envelope(result, audio, COLUMNS, progress=progress)
     waves.fill_between(np.linspace(0, result.duration, COLUMNS), low, high, color="#555555", linewidth=0)
     waves.set_ylabel("waveform")
     shown = thinned(np.where(_spoken(result)[:, None], result.frames.scores, np.float32(0)), COLUMNS)

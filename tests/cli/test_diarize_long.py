@@ -138,3 +138,13 @@ def test_no_bar_for_what_is_done_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
             now += 2
             bar.within(8.0, 30.0)
         assert terminal.getvalue() == ""
+
+
+def test_ctrl_c_while_the_page_is_made(registry: Path, long: Path, tmp_path: Path) -> None:
+    """The segments are whole, and the same command makes the page."""
+    arguments = ("diarize", "long.wav", *MODEL, "-o", "out.jsonl", "--frames", "f.npz", "--html", "page.html")
+    code, err = interrupted(*arguments, cwd=tmp_path, when=(tmp_path / "f.npz").exists)
+    assert code == 130 and "interrupted while the files beside its segments were written" in err
+    (line,) = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    assert line["error"]["type"] == "Interrupted" and line["duration"] > MINUTES * 60 - 10
+    assert not list(tmp_path.glob("*page.html"))
