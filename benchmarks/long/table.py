@@ -24,8 +24,9 @@ Made from `results.json` by `python -m benchmarks.long.table`; `python -m benchm
 The recordings are put together by `mixture.py` from real speech, silence, the noises of ESC-10 and made-up music; all systems get the same.
 "times real time" is seconds of audio in a second, from the start of the process to its end. Memory is the largest that the process took
 (resident), libraries included; what a longer recording takes more is its frames and its segments. The last columns say which share of each
-kind of time got an emotion: of speech it should be 100 (a clip counts from its first to its last sound, with the pauses inside it that are
-longer than 0.4 s, which are silence to emoser), of the others 0.
+kind of time got an emotion: of speech it should be 100, of the others 0. A clip is speech from its first to its last sound; pauses inside
+it of more than 0.4 s are counted as silence, though shiftcnn bridges those of up to 0.8 s, a setting chosen for recordings in which a
+clip's pauses belong to its emotion: most of the silence with an emotion is of this kind.
 
 The single pass is wav2vec 2.0 base (95 M parameters, random weights) with a classifier at each frame over the whole file at once, the way
 SpeechBrain's emotion diarization works, in a process that may take {memory:g} GiB; its times leave the start and the decoding out.
