@@ -18,7 +18,8 @@ from emoser.timelines import PARTS
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "README.md"
-BASELINES, TUNING, SPEECH = "baselines", "tuning-", "-speech"
+BASELINES, SPEECH = "baselines", "-speech"
+OTHERS = ("tuning-", "adapting-")  # which the page does not show
 WAYS = {"diarize": "", "windows": ", windows", "stretched": ", one label a recording"}  # what a row is called after the checkpoint
 REFERENCE = "shiftcnn"  # whose windows, and whose label for all of a recording, every checkpoint is compared with
 
@@ -64,7 +65,7 @@ def names(suffix: str = "") -> list[str]:
     found = sorted(path.stem for path in scoring.RESULTS.glob(f"*{suffix}.json"))
     if suffix:
         return [name.removesuffix(suffix) for name in found]
-    return [name for name in found if name != BASELINES and not name.endswith(SPEECH) and not name.startswith(TUNING)]
+    return [name for name in found if name != BASELINES and not name.endswith(SPEECH) and not name.startswith(OTHERS)]
 
 
 def constants(record: Record) -> Iterator[tuple[str, Record]]:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import miniature
 import numpy as np
 import pytest
 import soundfile
@@ -13,8 +14,9 @@ import soundfile
 pytest.importorskip("av")
 
 import emoser
-from benchmarks.diarization import evaluate, mixtures, scoring, speech, table, tune
+from benchmarks.diarization import adapting, evaluate, mixtures, scoring, speech, table, tune
 from benchmarks.diarization.mixtures import Mixed
+from emoser.adaptation import Reference
 from emoser.results import Frames
 from emoser.settings import DEFAULTS
 from emoser.timelines import Recording
@@ -102,6 +104,20 @@ def test_the_search_finds_what_is_best_on_its_grid(mixed: list[Mixed], registry:
     assert found["best"]["scores"] == scoring.score(mixed, lines)  # made of kept frames, the same as anew
     assert found["start"]["scores"] == scoring.score(mixed, evaluate.diarized(model, mixed))
     assert "| start |" in tune.shown(found)
+
+
+def test_adapting_to_windows_speakers_and_corpora(mixed: list[Mixed], tmp_path: Path) -> None:
+    means = 1 + np.eye(4, 3)  # far from what is heard here: adapting to it moves much
+    reference = Reference(means, np.full(3, 0.1))
+    model = emoser.load(miniature.write_folder(tmp_path / "base", reference=reference, diarization={"posteriors": "windows"}))
+    assert [len(window) / RATE for window in adapting.windows_of(model, mixed[0], overlapping=False)] == [3.0]  # of 4 s
+    found = adapting.compared(model, mixed)
+    groups = {way: found[way]["adapted_to"]["groups"] for way in adapting.WAYS}
+    assert groups == {"windows": 8, "apart": 8, "speaker": 4, "corpus": 2}
+    assert found["plain"]["rates"] == scoring.score(mixed, evaluate.diarized(model, mixed))["rates"]
+    assert len(found["corpus"]["rates"]) == 8 and found["corpus"]["rates"] != found["plain"]["rates"]
+    assert "| corpus |" in adapting.shown(found, ["ravdess", "emodb"])
+    scoring.write(tmp_path / "adapting-miniature.json", found)
 
 
 def test_pieces_are_where_they_are_said_to_be(tmp_path: Path) -> None:
