@@ -96,10 +96,7 @@ def prepare(recipe: Recipe, places: Places) -> Prepared:
 
 def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Path) -> Prepared:
     """The same for clips and a run's folder that the caller chooses."""
-    named = recipe.model.encoder or START_WEIGHTS
-    weights = Path(recipe.model.start) if recipe.model.start else paths.weights(named, places.weights)
-    if not weights.is_file():
-        raise FileNotFoundError(f"model.start: there is no {weights}")
+    weights = start_weights(recipe, places)
     frozen, first = recipe.model.frozen_blocks, recipe.model.first_layer
     source = Source(weights, frozen, recipe.augmentation.chances, places.corpora, first, recipe.model.encoder)
     jobs = [(0, (*examples.train, *examples.validation, *examples.test))]
@@ -109,6 +106,15 @@ def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Pa
     features = build(source, places.cache, jobs, places.workers)
     folder.mkdir(parents=True, exist_ok=True)
     return Prepared(recipe, examples, source, features, folder)
+
+
+def start_weights(recipe: Recipe, places: Places) -> Path:
+    """The file that the recipe's encoder starts from."""
+    named = recipe.model.encoder or START_WEIGHTS
+    weights = Path(recipe.model.start) if recipe.model.start else paths.weights(named, places.weights)
+    if not weights.is_file():
+        raise FileNotFoundError(f"model.start: there is no {weights}")
+    return weights
 
 
 def run_fit(recipe: Recipe, places: Places) -> Prepared:

@@ -9,8 +9,10 @@ from training.encoders.compact import CompactEncoder
 if TYPE_CHECKING:
     from training.encoders.ssl import SslEncoder
 
+    Encoder = CompactEncoder | SslEncoder
 
-def build_encoder(name: str | None, blocks: int) -> CompactEncoder | SslEncoder:
+
+def build_encoder(name: str | None, blocks: int) -> Encoder:
     """The compact encoder (None) or one of training/encoders/ssl.py, cut after `blocks` blocks, without its start weights (`load`)."""
     if name is None:
         return CompactEncoder(blocks)

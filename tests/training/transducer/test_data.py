@@ -63,7 +63,7 @@ def test_a_label_that_nobody_says_is_an_error(tiny_transducer: Tiny, spoken_plac
     ("override", "said"),
     [
         ("transducer.system=ctc", "allowed: ent, fent, framewise"),
-        ("transducer.vocabulary=words", "allowed: characters, pieces"),
+        ("transducer.vocabulary=words", "allowed: characters, english, pieces"),
         ("data.labels=[happy, sad]", "need 'neutral'"),
         ("data.more_labels=[fear]", "train its transcript alone"),
         ("transducer.transcripts=[nemo]", "which data.corpora does not"),

@@ -25,9 +25,10 @@ from training.corpora.defaults import HELD_OUT
 from training.data import Example, sampling_weights
 from training.encoders.compact import CompactEncoder
 from training.features import Features
+from training.folds import folds_of
 from training.mixing import CORPUS as MIXTURES
 from training.mixing import NEUTRAL, plans, render, write
-from training.recipe import Data, RecipeError
+from training.recipe import RecipeError
 from training.systems.transducer.decode import padded_tokens
 from training.systems.transducer.losses import NONE
 from training.systems.transducer.recipe import TransducerRecipe
@@ -65,11 +66,11 @@ def clips_of(recipe: TransducerRecipe, corpora: str | Path | None = None) -> Cli
         if name in data.rename:
             manifest = manifest.mapped(dict(data.rename[name]))
         every.append(manifest)
-        for part, own in _split(manifest, name, data).parts.items():
+        for part, own in _split(manifest, name, recipe).parts.items():
             manifests[part][name] = own
             for clip in own:
                 target = classes.get(clip.emotion or "", NONE)
-                if target != NONE or (name in options.transcripts and clip.text):
+                if target != NONE or (name in options.transcripts and clip.text and not options.labelled_only):
                     parts[part].append(Example(clip, own.file(clip), target))
     missing = sorted(set(data.labels) - {data.labels[item.target] for item in parts["train"] if item.target != NONE})
     if missing:
@@ -78,12 +79,16 @@ def clips_of(recipe: TransducerRecipe, corpora: str | Path | None = None) -> Cli
     return Clips(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]), manifests, checksum)
 
 
-def _split(manifest: Manifest, name: str, data: Data) -> Split:
-    """The shipped split. Corpora of read speech have no place in it: those with the makers' own partitions (the column session, train-...
-    and test-...) keep these, a tenth of the training speakers validating; one speaker alone trains."""
+def _split(manifest: Manifest, name: str, recipe: TransducerRecipe) -> Split:
+    """The recipe's fold, or the shipped split. Corpora of read speech have no place in it: those with the makers' own partitions (the
+    column session, train-... and test-...) keep these, a tenth of the training speakers validating; one speaker alone trains. What its
+    makers publish as a test set alone is tested."""
+    data, folds = recipe.data, recipe.transducer.folds or {}
     empty = manifest.filter(lambda clip: False)
-    if name in data.leave_out:
+    if name in data.leave_out or set(manifest.count("split")) == {"test"}:
         return Split(empty, empty, manifest)
+    if name in folds:
+        return _fold(manifest, *folds[name].split("/", 1))
     if name in HELD_OUT:
         return default_split(manifest, data.split)
     test = manifest.filter(lambda clip: clip.session.startswith("test")).speakers
@@ -92,6 +97,13 @@ def _split(manifest: Manifest, name: str, data: Data) -> Split:
         return by_speakers(manifest, test=test)
     validation = by_fraction(rest, validation=max(1, round(0.1 * len(rest.speakers))), test=0, seed=0).validation.speakers
     return by_speakers(manifest, validation=validation, test=test)
+
+
+def _fold(manifest: Manifest, kind: str, number: str) -> Split:
+    found = {fold.name.split("-")[0]: fold.split for fold in folds_of(manifest, kind)}
+    if number not in found:
+        raise RecipeError(f"transducer.folds: {kind} has no fold {number}; there are {', '.join(found)}")
+    return found[number]
 
 
 # mixtures

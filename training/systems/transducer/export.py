@@ -29,6 +29,7 @@ from emoser.models.transducer import Heard, Part, Parts, hear, lattice
 from training.export import description_of, padded, publish, rounded_to_half, write_onnx, write_torchscript
 from training.graphs import strip_traces
 from training.model import on_clip_axis
+from training.recipe import RecipeError
 from training.runs import CLONE, RECORDS, Places
 from training.systems.transducer.model import TransducerModel, encode
 from training.systems.transducer.networks import FrameWise, Transducer
@@ -197,6 +198,8 @@ def run_export(recipe: TransducerRecipe, places: Places, root: Path = CLONE, rec
     The frame-wise baseline is an utterance checkpoint of one file. With `record`, the run's record goes to training/records. Raises
     where ONNX and TorchScript disagree.
     """
+    if recipe.model.encoder is not None:
+        raise RecipeError(f"{recipe.name} stands on {recipe.model.encoder}: such models train and are scored, they are not exported")
     prepared = prepare(recipe, places)
     run = prepared.record()
     model = rounded_to_half(prepared.trained())

@@ -1,4 +1,4 @@
-"""An emotion transducer on the compact encoder: from cached states for training, from the waveform for export.
+"""An emotion transducer on an encoder: from cached states for training, from the waveform for export.
 
 What comes out of the encoder depends on its weights alone, so that checkpoints that share one may share its file; standardising, which each
 recipe fits to its own clips, comes after it.
@@ -6,14 +6,20 @@ recipe fits to its own clips, comes after it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, CompactEncoder, frame_mask
+from training.encoders import build_encoder
+from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, frame_mask
 from training.model import halve
 from training.systems.specaugment import SpecAugment
 from training.systems.transducer.networks import ENT, FENT, FrameWise, Sizes, Transducer
 from training.systems.transducer.recipe import TransducerRecipe
+
+if TYPE_CHECKING:
+    from training.encoders import Encoder
 
 NETWORKS = {"ent": ENT, "fent": FENT, "framewise": FrameWise}
 
@@ -43,6 +49,13 @@ class Standardise(nn.Module):
             self.deviation[index] = frames.std(0).clamp(min=1e-4)
 
 
+class Untouched(Standardise):
+    """Layers as the encoder gives them, which is what the paper mixes."""
+
+    def fit(self, batches: list[tuple[list[Tensor], Tensor]]) -> None:
+        """Nothing to learn."""
+
+
 class TransducerModel(nn.Module):
     """`layers_of` brings cached states to what the network takes; `network` is an ENT, a FENT or the frame-wise baseline."""
 
@@ -51,41 +64,29 @@ class TransducerModel(nn.Module):
         options = recipe.transducer
         first = recipe.model.frozen_blocks if recipe.model.first_layer is None else recipe.model.first_layer
         self.frozen_blocks, self.first_layer, self.pool = recipe.model.frozen_blocks, first, recipe.model.pool
-        self.encoder = CompactEncoder(recipe.model.blocks)
+        self.encoder = build_encoder(recipe.model.encoder, recipe.model.blocks)
         layers = recipe.model.blocks - first + 1
-        self.standardise = Standardise(layers, self.encoder.width)
+        standardise = Untouched if options.standardise is False else Standardise
+        self.standardise = standardise(layers, self.encoder.width)
         self.specaugment = SpecAugment(layers * self.encoder.width, **recipe.model.specaugment) if options.specaugment else None
-        sizes = Sizes(
-            vocabulary=vocabulary,
-            layers=layers,
-            width=self.encoder.width,
-            hidden=options.hidden,
-            predictor=options.predictor,
-            inner=options.inner,
-            classes=len(recipe.data.labels),
-            pre_projection=options.pre_projection,
-            dropout=options.dropout,
-            language_model=options.weights.language > 0,
-            emotion_joint=options.weights.lattice > 0 or options.weights.mixture_lattice > 0,  # nothing else trains one
-        )
-        self.network: Transducer | FrameWise = NETWORKS[options.system](sizes)
+        self.network: Transducer | FrameWise = NETWORKS[options.system](sizes_of(recipe, vocabulary, layers, self.encoder.width))
         self.frame_samples = FRAME_HOP * recipe.model.pool
         self.frame_hop = self.frame_samples / SAMPLE_RATE  # s
 
     def encode(self, waveform: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Waveform (batch, samples) -> all layers side by side (batch, pooled frames, layers * 384), their lengths (batch,), and the pooled
-        frame of the clip's time axis at which the first one stands (batch,)."""
+        """Waveform (batch, samples) -> all layers side by side (batch, pooled frames, layers * width), their lengths (batch,), and the
+        pooled frame of the clip's time axis at which the first one stands (batch,)."""
         return encode(self.encoder, waveform, lengths, self.frozen_blocks, self.first_layer, self.pool)
 
     def layers(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """What `encode` gives -> what the network takes: (layers, batch, pooled frames, 384), standardised."""
+        """What `encode` gives -> what the network takes: (layers, batch, pooled frames, width), standardised."""
         x = self.standardise(states)
         if self.specaugment is not None:
             x = self.specaugment(x, lengths)
         return torch.stack(x.chunk(self.standardise.mean.shape[0], dim=2))
 
     def layers_of(self, hidden: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Cached states (batch, frames, cached layers * 384) -> the same and their lengths (batch,)."""
+        """Cached states (batch, frames, cached layers * width) -> the same and their lengths (batch,)."""
         states, lengths = upper_states(self.encoder, hidden, frames, self.frozen_blocks, self.pool)
         return self.layers(states, lengths), lengths
 
@@ -101,8 +102,26 @@ class TransducerModel(nn.Module):
         return groups + [list(block.parameters()) for block in reversed(self.encoder.blocks[self.frozen_blocks :])]
 
 
+def sizes_of(recipe: TransducerRecipe, vocabulary: int, layers: int, width: int) -> Sizes:
+    """Of the network over `layers` layers of an encoder, `width` wide each."""
+    options = recipe.transducer
+    return Sizes(
+        vocabulary=vocabulary,
+        layers=layers,
+        width=width,
+        hidden=options.hidden,
+        predictor=options.predictor,
+        inner=options.inner,
+        classes=len(recipe.data.labels),
+        pre_projection=options.pre_projection,
+        dropout=options.dropout,
+        language_model=options.weights.language > 0,
+        emotion_joint=options.weights.lattice > 0 or options.weights.mixture_lattice > 0,  # nothing else trains one
+    )
+
+
 def encode(
-    encoder: CompactEncoder, waveform: Tensor, lengths: Tensor, frozen_blocks: int, first_layer: int, pool: int
+    encoder: Encoder, waveform: Tensor, lengths: Tensor, frozen_blocks: int, first_layer: int, pool: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`TransducerModel.encode`, of an encoder alone."""
     hidden, frames, starts = encoder.lower(waveform, lengths, frozen_blocks, first_layer)
@@ -110,6 +129,6 @@ def encode(
     return states, frames, torch.div(starts, pool, rounding_mode="floor")
 
 
-def upper_states(encoder: CompactEncoder, hidden: Tensor, frames: Tensor, frozen_blocks: int, pool: int) -> tuple[Tensor, Tensor]:
+def upper_states(encoder: Encoder, hidden: Tensor, frames: Tensor, frozen_blocks: int, pool: int) -> tuple[Tensor, Tensor]:
     """Cached states -> all layers side by side, pooled (batch, pooled frames, layers * width), and their lengths."""
     return halve(torch.cat(encoder.upper(hidden, frames, frozen_blocks), dim=2), frames, pool)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from training.folds import KINDS
 from training.mixing import FADE, NEUTRAL
 from training.recipe import Recipe, RecipeError
 from training.systems.transducer.losses import Pooling
 
 SYSTEMS = ("ent", "fent", "framewise")
-VOCABULARIES = ("characters", "pieces")
+VOCABULARIES = ("characters", "english", "pieces")  # english: the paper's 31, whatever the texts hold
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Options:
     inner: int = 256
     pre_projection: bool = True
     dropout: float = 0.1
+    standardise: bool | None = None  # False: layers as the encoder gives them, the paper's; None: each channel standardised
+    # data
+    folds: dict[str, str] | None = None  # corpus -> KIND/NUMBER of training/folds.py, in place of the recipe's split
+    labelled_only: bool | None = None  # True: clips of no label of ours do not teach the transcript either
     # training
     longest: float = 8.0  # s; clips with text beyond are left out, others are cut to it at random
     specaugment: bool = True  # spans of model.specaugment; the paper has none over a frozen encoder
@@ -82,6 +87,10 @@ class TransducerRecipe(Recipe):
             raise RecipeError(f"transducer.transcripts names {', '.join(unknown)}, which data.corpora does not")
         if self.augmentation.chances.cut and options.transcripts:
             raise RecipeError("augmentation.chances.cut must be 0: a clip that is cut no longer says its text")
+        for corpus, fold in (options.folds or {}).items():
+            kind, _, number = str(fold).partition("/")
+            if corpus not in self.data.corpora or kind not in KINDS or not number:
+                raise RecipeError(f"transducer.folds: {corpus}: {fold!r} is no KIND/NUMBER of a corpus of the recipe; {', '.join(KINDS)}")
         if not 0 <= options.mixtures.share < 1:
             raise RecipeError(f"transducer.mixtures.share is {options.mixtures.share}; it lies in [0, 1)")
 

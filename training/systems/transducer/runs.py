@@ -20,18 +20,18 @@ from accelerate import PartialState
 
 from emoser.digests import sha256
 from emoser.metrics import EditCounts, Score, edits
-from training import paths
 from training.data import Example
 from training.evaluate import calibration_error, score
 from training.features import Source, build
 from training.recipe import RecipeError
-from training.runs import START_WEIGHTS, Places, load_encoder_of, revision, rounded
+from training.runs import Places, load_encoder_of, revision, rounded, start_weights
 from training.steps import RUNNING
 from training.systems.transducer.data import Clips, Mixed, Shelf, clips_of, mixtures_of, steady
 from training.systems.transducer.fit import Said, fit, said_of
 from training.systems.transducer.losses import NONE
 from training.systems.transducer.model import TransducerModel
 from training.systems.transducer.recipe import TransducerRecipe
+from training.systems.transducer.timelines import timeline_scores
 from training.systems.transducer.vocabulary import Vocabulary, normalised
 
 VOCABULARY = "vocabulary.json"
@@ -54,7 +54,7 @@ class Prepared:
         """A new model: the network at random by the recipe's seed, the encoder from the start weights."""
         torch.manual_seed(self.recipe.schedule.seed)
         model = TransducerModel(self.recipe, self.shelf.vocabulary.size)
-        model.encoder.load_whisper(self.source.weights)
+        model.encoder.load(self.source.weights)
         load_encoder_of(self.recipe, model.encoder, self.folder.parent)
         return model
 
@@ -85,7 +85,7 @@ def vocabulary_of(recipe: TransducerRecipe, clips: Clips) -> Vocabulary:
     texts = sorted({item.utterance.text for item in clips.train if item.corpus in recipe.transducer.transcripts})
     if recipe.transducer.vocabulary == "pieces":
         return Vocabulary.pieces(texts, recipe.transducer.pieces)
-    return Vocabulary.characters(texts)
+    return Vocabulary.english() if recipe.transducer.vocabulary == "english" else Vocabulary.characters(texts)
 
 
 def prepare(recipe: TransducerRecipe, places: Places) -> Prepared:
@@ -94,9 +94,9 @@ def prepare(recipe: TransducerRecipe, places: Places) -> Prepared:
     folder = places.runs / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = vocabulary_of(recipe, clips)
-    weights = paths.weights(START_WEIGHTS, places.weights)
+    weights = start_weights(recipe, places)
     chances, views = recipe.augmentation.chances, range(1, recipe.augmentation.views + 1)
-    source = Source(weights, recipe.model.frozen_blocks, chances, places.corpora, recipe.model.first_layer)
+    source = Source(weights, recipe.model.frozen_blocks, chances, places.corpora, recipe.model.first_layer, recipe.model.encoder)
     jobs = [(0, (*clips.train, *clips.validation, *clips.test)), *((view, clips.train) for view in views)]
     features = build(source, places.cache, jobs, places.workers)
     steadied = dataclasses.replace(source, chances=steady(recipe).augmentation.chances)
@@ -175,7 +175,8 @@ def run_evaluate(recipe: TransducerRecipe, places: Places) -> dict[str, Any]:
 
 
 def scores_of(prepared: Prepared, model: TransducerModel, examples: tuple[Example, ...], temperature: float) -> dict[str, Any]:
-    """Emotions as in training/runs.py; and `transcripts`: WER and CER by corpus, sentences seen in training and unseen ones apart."""
+    """Emotions as in training/runs.py; `transcripts`: WER and CER by corpus, sentences seen in training and unseen ones apart; and
+    `timelines` (training/systems/transducer/timelines.py) where there are any."""
     recipe, shelf = prepared.recipe, prepared.shelf
     said = said_of(recipe, model, shelf, examples)
     emotional = [index for index, example in enumerate(examples) if example.target != NONE]
@@ -185,6 +186,8 @@ def scores_of(prepared: Prepared, model: TransducerModel, examples: tuple[Exampl
     assert isinstance(scored.pooled, Score)
     targets = np.array([example.target for example in chosen])
     found = {**scored.to_dict(), "ece": calibration_error(logits, targets, temperature)}
+    if timelines := timeline_scores(recipe, shelf, examples, said):
+        found["timelines"] = timelines
     if recipe.transducer.system == "framewise":
         return found | {"transcripts": {}}
     return found | {"transcripts": transcript_scores(prepared, examples, said)}
