@@ -12,8 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.accuracy import table  # noqa: E402
+from benchmarks.accuracy import table, transcripts  # noqa: E402
 from emoser.checkpoints import Checkpoint, list_checkpoints  # noqa: E402
+from scripts.parts import digests, listed, onnx_sizes, owners, transcripts_of  # noqa: E402
 
 CARDS = ROOT / "docs" / "cards"
 REGISTRY = ROOT / "checkpoints.yaml"
@@ -30,7 +31,7 @@ and the people exposed must be informed (Article 50(3)).
 """
 
 
-def facts(entry: Checkpoint) -> str:
+def facts(entry: Checkpoint, shared: dict[str, list[str]]) -> str:
     rows = [
         ["system", f"{entry.system.name}: {entry.system.paper} ({entry.system.year}), <{entry.system.link}>"],
         ["labels", ", ".join(entry.labels)],
@@ -43,10 +44,18 @@ def facts(entry: Checkpoint) -> str:
         ["recipe", f"`{entry.recipe}`"],
         ["revision", entry.revision],
     ]
-    files = [[f"`{part.path}`", part.format, part.precision, f"{part.size:,}", f"`{part.sha256}`"] for part in entry.parts]
+    several = entry.task == "transducer"
+    if several:
+        rows.insert(-2, ["files", f"one for each part; as ONNX {onnx_sizes(entry, {})} in all"])
+    files = []
+    for part in entry.parts:
+        others = [name for name in shared.get(part.path, []) if name != entry.name]
+        role = [part.role + (f" (that of {listed(others)} too)" if others else "")] if several else []
+        files.append([f"`{part.path}`", *role, part.format, part.precision, f"{part.size:,}", f"`{part.sha256}`"])
+    head = ["file", *(["part"] if several else []), "format", "precision", "bytes", "sha256"]
     return (
         f"# {entry.name}\n\n{entry.summary}\n\n{table.markdown(['', ''], rows, numbers=False)}\n\n"
-        f"{table.markdown(['file', 'format', 'precision', 'bytes', 'sha256'], files, numbers=False)}\n"
+        f"{table.markdown(head, files, numbers=False)}\n"
     )
 
 
@@ -59,7 +68,7 @@ def figures(entry: Checkpoint) -> str:
     """The tables of the result files that this checkpoint has; a card without a result file says so by having no table."""
     parts = []
     if record := table.read(entry.name):
-        note = "" if record["system"]["sha256"] in {part.sha256 for part in entry.parts} else " (of an earlier file of this checkpoint)"
+        note = "" if record["system"]["sha256"] in digests(entry) else " (of an earlier file of this checkpoint)"
         bins = record["calibration"]["pooled"]["bins"]
         parts.append(
             f"## Accuracy{note}\n\nTest speakers, who took no part in training; percent, 95 % interval over speakers.\n\n"
@@ -86,14 +95,28 @@ def figures(entry: Checkpoint) -> str:
     return "\n".join(parts)
 
 
-def card(entry: Checkpoint) -> str:
-    return "\n".join(part for part in (facts(entry), training(entry), figures(entry), USE) if part)
+def written(entry: Checkpoint) -> str:
+    """What its transcripts are worth, of a checkpoint that writes any."""
+    scores = transcripts_of(entry.name)
+    if not scores:
+        return ""
+    return (
+        "## Transcript\n\nCapitals without punctuation. Errors for each word (WER) and each character (CER) of test speakers, in percent; "
+        '"seen" are\nsentences that stand in the training clips too, which the model may know by heart.\n\n'
+        f"{transcripts.by_corpus(scores)}\n\n{transcripts.worth(scores)}\n"
+    )
+
+
+def card(entry: Checkpoint, shared: dict[str, list[str]]) -> str:
+    """shared: files that are parts of several checkpoints, and of which."""
+    return "\n".join(part for part in (facts(entry, shared), training(entry), figures(entry), written(entry), USE) if part)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a card is not up to date")
-    made = {CARDS / f"{entry.name}.md": card(entry) for entry in list_checkpoints(REGISTRY)}
+    entries = list_checkpoints(REGISTRY)
+    made = {CARDS / f"{entry.name}.md": card(entry, owners(entries)) for entry in entries}
     if parser.parse_args().check:
         current = {path: path.read_text(encoding="utf-8") for path in CARDS.glob("*.md")}
         return int(current != made)

@@ -10,28 +10,28 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.accuracy import table  # noqa: E402
+from benchmarks.accuracy import table, transcripts  # noqa: E402
 from benchmarks.diarization import table as diarization  # noqa: E402
-from emoser.checkpoints import Checkpoint, list_checkpoints  # noqa: E402
+from emoser.checkpoints import list_checkpoints  # noqa: E402
+from scripts.parts import listed, onnx_sizes, owners, shared_files, transcripts_of  # noqa: E402
 
 PAGE = ROOT / "README.md"
 REGISTRY = ROOT / "checkpoints.yaml"
+WIDTH = 140
 SPEED_PAGE = ROOT / "benchmarks" / "speed" / "README.md"
-
-
-def size_of(checkpoint: Checkpoint) -> str:
-    sizes = [f"{part.size / 1e6:.1f} MB ({part.precision})" for part in checkpoint.parts if part.format == "onnx"]
-    return ", ".join(sizes)
 
 
 def checkpoints() -> str:
     if not REGISTRY.is_file():
         return ""
+    entries = list_checkpoints(REGISTRY)
+    shared = owners(entries)
     rows = [
         [
             f"`{entry.name}`",
@@ -39,12 +39,34 @@ def checkpoints() -> str:
             ", ".join(entry.labels),
             ", ".join(entry.languages),
             f"{entry.parameters / 1e6:.1f} M",
-            size_of(entry),
+            onnx_sizes(entry, shared),
             entry.license + ("" if entry.commercial_use else "; no commercial use"),
         ]
-        for entry in list_checkpoints(REGISTRY)
+        for entry in entries
     ]
-    return table.markdown(["name", "system", "labels", "languages", "parameters", "ONNX file", "licence"], rows, numbers=False)
+    files = "ONNX files" if any(entry.task == "transducer" for entry in entries) else "ONNX file"
+    made = table.markdown(["name", "system", "labels", "languages", "parameters", files, "licence"], rows, numbers=False)
+    return f"{made}\n\n{shared_files(entries, shared)}" if shared else made
+
+
+def written() -> str:
+    """What transcripts are worth: one row for each checkpoint that writes any, and the best of them in words."""
+    if not REGISTRY.is_file():
+        return ""
+    found = {entry.name: scores for entry in list_checkpoints(REGISTRY) if (scores := transcripts_of(entry.name))}
+    if not found:
+        return ""
+    pairs = [(kind, rate) for kind in transcripts.KINDS for rate in transcripts.RATES]
+    rows = [[f"**{name}**", *(transcripts.cell(scores, kind, rate) for kind, rate in pairs)] for name, scores in found.items()]
+    measured = {name: transcripts.mean(scores, "unseen", "cer") for name, scores in found.items()}
+    best = min(measured, key=lambda name: measured[name] or 1.0)
+    text = (
+        f"{listed(list(found))} write{'s' * (len(found) == 1)} what is said too, in capitals without punctuation. Errors for each word "
+        '(WER) and character (CER) of test speakers, in percent, mean of the corpora; "seen" are sentences that stand in the training '
+        f"clips too. {transcripts.worth(found[best])}" + (f" That is the best, `{best}`." if len(found) > 1 else "")
+    )
+    head = ["", *(f"{rate.upper()}, {kind}" for kind, rate in pairs)]
+    return f"{textwrap.fill(text, WIDTH)}\n\n{table.markdown(head, rows)}"
 
 
 def speed() -> str:
@@ -61,6 +83,7 @@ BLOCKS = {
     "unseen": lambda: table.accuracy("unseen"),
     "robustness": table.robustness,
     "diarization": diarization.overview,
+    "transcripts": written,
     "speed": speed,
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.accuracy.table import markdown, percent
 
 KINDS = ("seen", "unseen")
+READABLE = 0.2  # characters wrong, at most, in a text that one can read
 RATES = ("wer", "cer")  # errors for each word and each character of the reference
 
 Scores = dict[str, dict[str, Any]]  # "corpus/seen" -> rates and clips
@@ -28,6 +29,19 @@ def mean(scores: Scores, kind: str, rate: str) -> float | None:
 def cell(scores: Scores, kind: str, rate: str) -> str:
     value = mean(scores, kind, rate)
     return "-" if value is None else percent(value)
+
+
+def worth(scores: Scores) -> str:
+    """One sentence for the whole.
+
+    >>> worth({"a/unseen": {"cer": 0.66}})
+    'Of a sentence that stood in no training clip 66 of 100 characters are wrong: nothing to read, only a hint at where words are.'
+    """
+    wrong = mean(scores, "unseen", "cer")
+    if wrong is None:
+        return "How it writes sentences that stood in no training clip was not measured."
+    verdict = "" if wrong <= READABLE else ": nothing to read, only a hint at where words are"
+    return f"Of a sentence that stood in no training clip {100 * wrong:.0f} of 100 characters are wrong{verdict}."
 
 
 def by_corpus(scores: Scores) -> str:
