@@ -21,7 +21,8 @@ class Cue(NamedTuple):
 
 
 def cues(results: list[Result]) -> list[Cue]:
-    return sorted(cue for result in results for cue in _of(result))
+    """By time; cues of the same time, of which a transcript may have some, stay in the order of what is said."""
+    return sorted((cue for result in results for cue in _of(result)), key=lambda cue: (cue.start, cue.end))
 
 
 def _of(result: Result) -> Iterator[Cue]:

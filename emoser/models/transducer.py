@@ -380,7 +380,8 @@ def pieces_of(found: Hypothesis, symbols: Sequence[str]) -> list[Piece]:
 
 
 def words_of(pieces: Sequence[Piece]) -> list[Piece]:
-    """Tokens -> words: a space, or a piece that begins with one, starts a new word. A word reaches from its first token to its last.
+    """Tokens -> words: a space, or a piece that begins with one, starts a new word. A word reaches from its first token to its last; words
+    that were written in the same frames share their time (`spread`).
 
     >>> words_of([Piece("A", 0, 1), Piece("B", 2, 3), Piece(" ", 3, 4), Piece("C", 5, 6)])
     [Piece(text='AB', start=0, end=3), Piece(text='C', start=5, end=6)]
@@ -391,7 +392,41 @@ def words_of(pieces: Sequence[Piece]) -> list[Piece]:
         own = [piece for piece in pieces[start:stop] if piece.text.strip(" " + SPACE)]
         if own:
             words.append(Piece("".join(piece.text for piece in own).strip(" " + SPACE), own[0].start, own[-1].end))
-    return words
+    return spread(words)
+
+
+def spread(words: Sequence[Piece]) -> list[Piece]:
+    """Words in their order, none over another: a transducer may hold words back and write several in one frame, so these divide the time
+    that they have together, and as much of the pause before it as one frame each needs, by their numbers of letters. Where there are fewer
+    frames than words, they keep the same ones.
+
+    >>> for word in spread([Piece("BY", 5, 8), Piece("THE", 7, 8), Piece("SEA", 7, 8), Piece("NOW", 9, 10)]):
+    ...     print(word.text, word.start, word.end)
+    BY 5 6
+    THE 6 7
+    SEA 7 8
+    NOW 9 10
+    """
+    found: list[Piece] = []
+    waiting = list(words)
+    while waiting:
+        count, end = 1, waiting[0].end
+        while count < len(waiting) and waiting[count].start < end:
+            end = max(end, waiting[count].end)
+            count += 1
+        together, waiting = waiting[:count], waiting[count:]
+        start = max(found[-1].end if found else 0, min(together[0].start, end - count))
+        frames, letters = end - start, sum(len(word.text) for word in together)
+        if count == 1 or frames < count:
+            found += together
+            continue
+        before = 0
+        edges = [0]
+        for number, word in enumerate(together, start=1):
+            before += len(word.text)
+            edges.append(max(edges[-1] + 1, min(frames - (count - number), round(frames * before / letters))))
+        found += [Piece(word.text, start + one, start + other) for word, (one, other) in zip(together, pairwise(edges), strict=True)]
+    return found
 
 
 def mean_over(pieces: Sequence[Piece], frames: Floats) -> NDArray[np.float64]:

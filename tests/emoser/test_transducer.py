@@ -303,3 +303,20 @@ def test_words_carry_the_mean_of_their_frames() -> None:
     frames = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
     np.testing.assert_allclose(mean_over([Piece("A", 0, 2), Piece("B", 2, 3)], frames), [[0.75, 0.25], [0.0, 1.0]])
     assert mean_over([], frames).shape == (0, 2)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_words_follow_each_other(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    places = np.sort(random.integers(0, 60, size=40))
+    pieces = [Piece(" A"[int(random.integers(2))], int(place), int(place) + 1) for place in places]
+    letters = "".join(piece.text for piece in pieces)
+    words = words_of(pieces)
+    assert [word.text for word in words] == letters.split()
+    assert all(0 <= word.start < word.end <= 60 for word in words)
+    for one, other in itertools.pairwise(words):
+        assert one.start <= other.start and one.end <= other.end
+        if other.start < one.end:  # there are more words than frames from the one before them to their end
+            crowd = [word for word in words if word.start < other.end and one.start < word.end]
+            before = max([word.end for word in words if word.end <= crowd[0].start], default=0)
+            assert crowd[-1].end - before < len(crowd)
