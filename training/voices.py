@@ -43,8 +43,10 @@ class Voices:
     def update(self, pooled: Pooled, numbers: Tensor) -> None:
         """Takes a batch in; `numbers` (batch,) are its speakers'. A speaker's first clips count equally, later ones `SLOWEST`."""
         for name, vectors in _vectors(pooled).items():
-            if name not in self.means:
-                self.means[name] = torch.zeros(len(self.speakers), vectors.shape[1], device=vectors.device)
+            known = self.means.get(name)
+            # The first clips may be heard before the model moves to its device.
+            self.means[name] = torch.zeros(len(self.speakers), vectors.shape[1]) if known is None else known
+            self.means[name] = self.means[name].to(vectors.device)
         for row, number in enumerate(numbers.tolist()):
             self.seen[number] += 1
             share = max(1 / float(self.seen[number]), SLOWEST)
