@@ -100,6 +100,8 @@ class FoldScores:
 
 def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tuple[str, ...], list[FoldScores], Path]:
     """Trains and tests what is missing. Returns the labels, the scores of all folds and seeds, and the folder they lie in."""
+    if recipe.model.encoder_of is not None:
+        raise RecipeError(f"model.encoder_of: {recipe.model.encoder_of} knows the speakers that the folds hold out")
     manifest = labelled(load(protocol.corpus, places.corpora), recipe)
     labels = protocol.labels or labels_of(manifest)
     unknown = sorted(set(labels) - {word(clip) for clip in manifest})

@@ -61,16 +61,20 @@ class Prepared:
     folder: Path
 
     def model(self) -> EmotionModel:
-        """A new model: the head at random by the recipe's seed, the encoder from the start weights."""
+        """A new model: the head at random by the recipe's seed, the encoder from the start weights or another run's."""
+        model = self._started()
+        load_encoder_of(self.recipe, model.encoder, self.folder.parent)
+        return model
+
+    def _started(self) -> EmotionModel:
         torch.manual_seed(self.recipe.schedule.seed)
         model = EmotionModel(self.recipe.model, len(self.recipe.all_labels))
         model.encoder.load(self.source.weights)
-        load_encoder_of(self.recipe, model.encoder, self.folder.parent)
         return model
 
     def trained(self) -> EmotionModel:
         """The model with the run's weights."""
-        model = self.model()
+        model = self._started()
         file = self.folder / "weights.pt"
         if not file.is_file():
             raise FileNotFoundError(f"{self.recipe.name} is not trained yet: python -m training fit {self.recipe.name}")
@@ -138,6 +142,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "clips": prepared.examples.description,
         "corpora_sha256": prepared.examples.checksum,
         "start_weights_sha256": sha256(prepared.source.weights),
+        **encoder_digest(recipe, places.runs),
         "revision": revision(),
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "numpy", "soundfile", "soxr", "av", "accelerate")},
         "python": platform.python_version(),
@@ -182,13 +187,30 @@ def run_evaluate(recipe: Recipe, places: Places) -> dict[str, Any]:
     return result
 
 
+def encoder_file(recipe: Recipe, runs: Path) -> Path | None:
+    """The weights of the run `model.encoder_of`, where the recipe names one."""
+    return None if recipe.model.encoder_of is None else runs / recipe.model.encoder_of / "weights.pt"
+
+
+def encoder_digest(recipe: Recipe, runs: Path) -> dict[str, str]:
+    """What a record says of these weights."""
+    file = encoder_file(recipe, runs)
+    return {} if file is None else {"encoder_of_sha256": sha256(file)}
+
+
 def load_encoder_of(recipe: Recipe, encoder: nn.Module, runs: Path) -> None:
-    """Puts the encoder of the run `model.encoder_of` into `encoder`, where the recipe names one; its frozen blocks must be the same."""
-    if recipe.model.encoder_of is None:
+    """Puts the encoder of the run `model.encoder_of` into `encoder`, where the recipe names one.
+
+    Its frozen blocks must be the same, and it must have been trained without the speakers and the corpora that this recipe holds out.
+    """
+    file = encoder_file(recipe, runs)
+    if file is None:
         return
-    file = runs / recipe.model.encoder_of / "weights.pt"
     if not file.is_file():
         raise FileNotFoundError(f"{recipe.name} goes on from {recipe.model.encoder_of}: python -m training fit {recipe.model.encoder_of}")
+    before = json.loads((file.parent / "record.json").read_text(encoding="utf-8"))["recipe"]["data"]
+    if before["split"] != recipe.data.split or not set(recipe.data.leave_out) <= set(before["leave_out"]):
+        raise RecipeError(f"model.encoder_of: {recipe.model.encoder_of} was trained on what {recipe.name} holds out")
     found = torch.load(file, weights_only=True)
     own = {name.removeprefix("encoder."): value for name, value in found.items() if name.startswith("encoder.")}
     trained = {name: int(match[1]) for name in own if (match := re.match(r"blocks\.(\d+)\.", name))}

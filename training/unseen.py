@@ -20,8 +20,11 @@ log = logging.getLogger(__name__)
 
 
 def without(recipe: Recipe, corpus: str) -> Recipe:
-    """The recipe with `corpus` kept out of training and validation, under a name that says so."""
-    return replace(recipe, name=f"{recipe.name}-without-{corpus}", data=replace(recipe.data, leave_out=(corpus,)))
+    """The recipe with `corpus` kept out of training and validation, of the encoder that it goes on from too, under a name that says so."""
+    data, model = replace(recipe.data, leave_out=(corpus,)), recipe.model
+    if model.encoder_of is not None:
+        model = replace(model, encoder_of=f"{model.encoder_of}-without-{corpus}")
+    return replace(recipe, name=f"{recipe.name}-without-{corpus}", data=data, model=model)
 
 
 def run_unseen(recipe: Recipe, places: Places, corpora: Sequence[str] = CORPORA) -> None:

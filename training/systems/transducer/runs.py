@@ -24,7 +24,7 @@ from training.data import Example
 from training.evaluate import calibration_error, score
 from training.features import Source, build
 from training.recipe import RecipeError
-from training.runs import Places, load_encoder_of, revision, rounded, start_weights
+from training.runs import Places, encoder_digest, load_encoder_of, revision, rounded, start_weights
 from training.steps import RUNNING
 from training.systems.transducer.data import Clips, Mixed, Shelf, clips_of, mixtures_of, steady
 from training.systems.transducer.fit import Said, fit, said_of
@@ -51,16 +51,20 @@ class Prepared:
     folder: Path
 
     def model(self) -> TransducerModel:
-        """A new model: the network at random by the recipe's seed, the encoder from the start weights."""
+        """A new model: the network at random by the recipe's seed, the encoder from the start weights or another run's."""
+        model = self._started()
+        load_encoder_of(self.recipe, model.encoder, self.folder.parent)
+        return model
+
+    def _started(self) -> TransducerModel:
         torch.manual_seed(self.recipe.schedule.seed)
         model = TransducerModel(self.recipe, self.shelf.vocabulary.size)
         model.encoder.load(self.source.weights)
-        load_encoder_of(self.recipe, model.encoder, self.folder.parent)
         return model
 
     def trained(self) -> TransducerModel:
         """The model with the run's weights."""
-        model = self.model()
+        model = self._started()
         model.load_state_dict(torch.load(_there(self, "weights.pt"), weights_only=True))
         return model.eval()
 
@@ -131,6 +135,7 @@ def run_fit(recipe: TransducerRecipe, places: Places) -> Prepared:
         "clips": clips.description | {f"mixtures/{part}": {"mixtures": len(mixed.examples)} for part, mixed in mixtures.items()},
         "corpora_sha256": clips.checksum,
         "start_weights_sha256": sha256(prepared.source.weights),
+        **encoder_digest(recipe, places.runs),
         "revision": revision(),
         "versions": {name: metadata.version(name) for name in ("torch", "numpy", "soundfile", "soxr", "av", "accelerate")},
         "python": platform.python_version(),

@@ -1,0 +1,81 @@
+"""Recipes that go on from another run's encoder (`model.encoder_of`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.crossval import Protocol, run_crossval
+from training.encoders.compact import CompactEncoder
+from training.recipe import Recipe, RecipeError
+from training.runs import Places, encoder_digest, load_encoder_of
+from training.unseen import without
+
+
+@pytest.fixture
+def going_on(tiny: Callable[..., Recipe]) -> Recipe:
+    recipe = tiny()
+    return replace(recipe, model=replace(recipe.model, encoder_of="first", blocks=2, frozen_blocks=1))
+
+
+def first_run(runs: Path, recipe: Recipe, encoder: CompactEncoder) -> None:
+    (runs / "first").mkdir(parents=True)
+    state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    torch.save({**state, "head.weight": torch.zeros(2)}, runs / "first" / "weights.pt")
+    (runs / "first" / "record.json").write_text(json.dumps({"recipe": recipe.to_dict()}))
+
+
+def trained_and_new() -> tuple[CompactEncoder, CompactEncoder]:
+    torch.manual_seed(0)
+    trained = CompactEncoder(2)
+    new = CompactEncoder(2)
+    new.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        for parameter in trained.blocks[1].parameters():
+            parameter += 1
+    return trained, new
+
+
+def test_the_upper_blocks_are_taken_over(going_on: Recipe, tmp_path: Path) -> None:
+    trained, new = trained_and_new()
+    first_run(tmp_path, going_on, trained)
+    load_encoder_of(going_on, new, tmp_path)
+    assert all(torch.equal(value, new.state_dict()[name]) for name, value in trained.state_dict().items())
+    assert set(encoder_digest(going_on, tmp_path)) == {"encoder_of_sha256"}
+
+
+def test_a_run_that_is_not_there_is_named(going_on: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="training fit first"):
+        load_encoder_of(going_on, CompactEncoder(2), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["conv1.weight", "blocks.0.attn_ln.weight"])
+def test_what_is_frozen_must_be_the_same(going_on: Recipe, tmp_path: Path, name: str) -> None:
+    trained, new = trained_and_new()
+    first_run(tmp_path, going_on, trained)
+    with torch.no_grad():
+        new.state_dict()[name].add_(1)
+    with pytest.raises(RecipeError, match=f"another {name}"):
+        load_encoder_of(going_on, new, tmp_path)
+
+
+def test_an_encoder_that_knows_what_is_held_out_is_refused(going_on: Recipe, tmp_path: Path) -> None:
+    trained, new = trained_and_new()
+    first_run(tmp_path, going_on, trained)
+    for data in (replace(going_on.data, leave_out=("emodb",)), replace(going_on.data, split="other")):
+        with pytest.raises(RecipeError, match="was trained on what"):
+            load_encoder_of(replace(going_on, data=data), new, tmp_path)
+
+
+def test_left_out_corpora_are_left_out_of_the_encoder_too(going_on: Recipe) -> None:
+    assert without(going_on, "emodb").model.encoder_of == "first-without-emodb"
+
+
+def test_folds_take_no_encoder_that_knows_their_speakers(going_on: Recipe, places: Places) -> None:
+    with pytest.raises(RecipeError, match="knows the speakers"):
+        run_crossval(going_on, places, Protocol("ravdess", "speakers"))
