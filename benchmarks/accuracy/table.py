@@ -5,11 +5,12 @@ python -m benchmarks.accuracy.table [--check]
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from benchmarks import pages
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -176,13 +177,7 @@ def page() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is not up to date")
-    made = page()
-    if parser.parse_args().check:
-        return int(not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != made)
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
+    return pages.main(__doc__, page(), PAGE)
 
 
 if __name__ == "__main__":

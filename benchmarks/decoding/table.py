@@ -5,13 +5,13 @@ python -m benchmarks.decoding.table [--check]
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import pages
 from benchmarks.accuracy.table import markdown
 from benchmarks.speed.table import figure, threads
 
@@ -116,16 +116,7 @@ def page(found: list[Record]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is not up to date")
-    made = page(records())
-    if parser.parse_args().check:
-        return int((PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "") != made)
-    if not made:
-        print("no results yet: python -m benchmarks.decoding.run", file=sys.stderr)
-        return 1
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
+    return pages.main(__doc__, page(records()), PAGE, "python -m benchmarks.decoding.run")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ python -m benchmarks.diarization.table [--check]
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import pages
 from benchmarks.accuracy.table import markdown, percent
 from benchmarks.diarization import scoring
 from emoser.timelines import PARTS
@@ -188,16 +188,7 @@ def page() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is not up to date")
-    made = page()
-    if parser.parse_args().check:
-        return int((PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "") != made)
-    if not made:
-        print(f"no results yet: {scoring.RESULTS / (BASELINES + '.json')} is missing", file=sys.stderr)
-        return 1
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
+    return pages.main(__doc__, page(), PAGE, f"{scoring.RESULTS / (BASELINES + '.json')} is missing")
 
 
 if __name__ == "__main__":

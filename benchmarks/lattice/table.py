@@ -5,12 +5,12 @@ python -m benchmarks.lattice.table [--check]
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks import pages
 from benchmarks.accuracy import transcripts
 from benchmarks.accuracy.table import markdown, percent, with_interval
 from benchmarks.diarization import scoring
@@ -105,16 +105,7 @@ def page(found: dict[str, Record]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is not up to date")
-    made = page(records())
-    if parser.parse_args().check:
-        return int((PAGE.read_text(encoding="utf-8") if PAGE.is_file() else "") != made)
-    if not made:
-        print("no results yet: python -m benchmarks.lattice.run", file=sys.stderr)
-        return 1
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
+    return pages.main(__doc__, page(records()), PAGE, "python -m benchmarks.lattice.run")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ python -m benchmarks.speed.table [--check]
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from benchmarks import pages
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.json"
@@ -139,13 +140,7 @@ def page(record: Record) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is not up to date")
-    made = page(json.loads(RESULTS.read_text(encoding="utf-8")))
-    if parser.parse_args().check:
-        return int(not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != made)
-    PAGE.write_text(made, encoding="utf-8")
-    return 0
+    return pages.main(__doc__, page(json.loads(RESULTS.read_text(encoding="utf-8"))), PAGE)
 
 
 if __name__ == "__main__":

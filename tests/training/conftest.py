@@ -16,7 +16,7 @@ import torch
 import yaml
 from accelerate.state import AcceleratorState
 
-from training import paths
+from training import features, paths
 from training.encoders.compact import CompactEncoder
 from training.recipe import Recipe, read_recipe
 from training.runs import Places, Prepared, prepare, run_evaluate, run_fit
@@ -170,3 +170,22 @@ def trained(tree: Path, cache: Path, tiny: Callable[..., Recipe], tmp_path_facto
     AcceleratorState._reset_state(reset_partial_state=True)
     run_evaluate(tiny(), places)
     return prepare(tiny(), places), places
+
+
+@pytest.fixture
+def states_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cached states are computed in the test's own process: what a test patches does not reach another one that is spawned."""
+
+    class Inline:
+        def __init__(self, workers: int, initializer: Callable[..., None], initargs: tuple[object, ...]) -> None:
+            initializer(*initargs)
+
+        def __enter__(self) -> Inline:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+        map = staticmethod(map)
+
+    monkeypatch.setattr(features, "ProcessPoolExecutor", Inline)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,30 +102,13 @@ def test_what_is_frozen_is_not_trained(frozen: int) -> None:
     assert all((id(parameter) in trained) == (frozen == 2) for parameter in model.encoder.blocks[2].parameters())
 
 
+@pytest.mark.usefixtures("states_in_this_process")
 def test_a_recipe_caches_and_reads_its_layers(
     tree: Path, places: Places, tiny: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = tmp_path / "weights"
     SslEncoder("hubert-base", 3).network.save_pretrained(weights / "hubert-base")
     monkeypatch.setattr(paths, "WEIGHTS", {"hubert-base": Weights("hubert-base/model.safetensors", "here", "CC0")})
-    # in this process: the patched specifications do not reach another one that is spawned
-    from training import features
-
-    class Inline:
-        def __init__(self, workers: int, initializer: Callable[..., None], initargs: tuple[object, ...]) -> None:
-            initializer(*initargs)
-
-        def __enter__(self) -> Inline:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            return None
-
-        map = staticmethod(map)
-
-    monkeypatch.setattr(features, "ProcessPoolExecutor", Inline)
-    from dataclasses import replace
-
     recipe = tiny("model.encoder=hubert-base", "model.blocks=3", "model.frozen_blocks=3", "model.first_layer=2", "augmentation.views=0")
     run = prepare(recipe, replace(places, weights=weights, cache=tmp_path / "cache"))
     example = run.examples.test[0]

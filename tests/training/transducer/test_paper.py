@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from training import features, paths
+from training import paths
 from training.encoders import ssl
 from training.encoders.ssl import WAV2VEC2, Spec, SslEncoder
 from training.paths import Weights
@@ -105,22 +104,8 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def small_places(corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
+def small_places(corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states_in_this_process: None) -> Places:
     """A random backbone of three blocks under the name of the paper's; states are computed in this process, which knows of it."""
-
-    class Inline:
-        def __init__(self, workers: int, initializer: Callable[..., None], initargs: tuple[object, ...]) -> None:
-            initializer(*initargs)
-
-        def __enter__(self) -> Inline:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            return None
-
-        map = staticmethod(map)
-
-    monkeypatch.setattr(features, "ProcessPoolExecutor", Inline)
     monkeypatch.setitem(ssl.SPECS, "wav2vec2-base", Spec(*WAV2VEC2, BACKBONE))
     monkeypatch.setattr(paths, "WEIGHTS", {"wav2vec2-base": Weights("wav2vec2-base/model.safetensors", "here", "CC0")})
     SslEncoder("wav2vec2-base", 3).network.save_pretrained(tmp_path / "weights" / "wav2vec2-base")
