@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import yaml
 from emoser.checkpoints import list_checkpoints
 from emoser.digests import sha256
 from emoser.models.transducer import Part, Parts, beam_search, greedy, hear, lattice, pieces_of, posteriors, text_of, words_of
+from training.export import drop_unused
 from training.export import test_scores as scores_of_test
 from training.graphs import strip_torchscript
 from training.runs import CLONE, Places
@@ -282,3 +284,36 @@ def test_a_run_without_test_scores_is_not_exported(exported: Callable[[str], Exp
     assert isinstance(run.clips, Clips)
     with pytest.raises(FileNotFoundError, match="no test scores yet: python -m training evaluate tiny"):
         scores_of_test(Prepared(run.recipe, run.clips, run.mixtures, run.shelf, run.source, tmp_path))
+
+
+def test_a_shared_file_does_not_change(exported: Callable[[str], Exported], tmp_path: Path) -> None:
+    made = exported("ent")
+    shutil.copytree(made.root, tmp_path, dirs_exist_ok=True)
+    files = [tmp_path / made.file("encoder", kind).relative_to(made.root) for kind in ("onnx", "torchscript")]
+    before = [file.read_bytes() for file in files]
+    with export._unchanged_for_others(*files, tmp_path, "another"):
+        files[0].write_bytes(before[0])
+    with pytest.raises(RuntimeError, match="a part of tiny too"), export._unchanged_for_others(*files, tmp_path, "another"):
+        files[1].write_bytes(b"other weights")
+    assert [file.read_bytes() for file in files] == before
+    with export._unchanged_for_others(*files, tmp_path, "tiny"):  # its own may
+        files[1].write_bytes(b"other weights")
+
+
+def test_a_part_holds_what_it_uses() -> None:
+    class Half(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+            return (self.used(x),)
+
+    half = Half()
+    x = torch.ones(1, 3)
+    expected = half(x)[0]
+    drop_unused(half, (x,))
+    assert {name: value.numel() for name, value in half.named_parameters()} == {
+        "used.weight": 6, "used.bias": 2, "other.weight": 0, "other.bias": 0,
+    }  # fmt: skip
+    assert torch.equal(half(x)[0], expected)
