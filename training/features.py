@@ -25,6 +25,7 @@ from emoser.digests import sha256
 from training.augment import RATE, Augmenter, Chances, Samples
 from training.data import Example, noises, read, rooms
 from training.encoders import build_encoder
+from training.encoders.compact import halve
 from training.recipe import without_none
 
 CLIPS_A_PART = 400
@@ -44,12 +45,15 @@ class Source:
     corpora: Path | None = None
     first_layer: int | None = None  # the lowest layer kept; None: that after the frozen blocks alone
     encoder: str | None = None  # as `Model.encoder`; the weights' checksum tells encoders apart in the key
+    pool: int = 1  # neighbouring frames kept as their mean
 
     @property
     def key(self) -> str:
         parts = [sha256(self.weights), self.frozen_blocks, without_none(dataclasses.asdict(self.chances))]
         if self.first_layer not in (None, self.frozen_blocks):
             parts.append(self.first_layer)
+        if self.pool != 1:
+            parts.append({"pool": self.pool})
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -130,6 +134,7 @@ class _Worker:
         for row, clip in zip(waveform, clips, strict=True):
             row[: len(clip)] = torch.from_numpy(clip)
         hidden, frames, _ = self.encoder.lower(waveform, lengths, self.blocks, self.source.first_layer)
+        hidden, frames = halve(hidden, frames, self.source.pool)
         half = hidden.to(torch.float16).numpy()
         return [half[index, :count].copy() for index, count in enumerate(frames.tolist())]
 

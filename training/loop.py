@@ -54,7 +54,7 @@ class Draws:
         self.features = features
         self.process = process
         self.weights = sampling_weights(self.examples, recipe.data.corpus_balance, recipe.data.class_balance)
-        self.longest = round(recipe.data.longest_crop * 50)  # frames
+        self.longest = round(recipe.data.longest_crop * 50 / recipe.model.cached_pool)  # frames
         self.voices = Voices(self.examples)
 
     def __getitem__(self, step: int) -> Batch:

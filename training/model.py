@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.encoders import build_encoder
-from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, frame_mask
+from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, frame_mask, halve
 from training.recipe import Model
 from training.systems.shiftser import HeadOutput, SpecAugment, build_head
 
@@ -48,21 +48,6 @@ class LayerMix(nn.Module):
             frames = torch.cat([states[index][frame_mask(lengths, states[index].shape[1])] for states, lengths in batches])
             self.mean[index] = frames.mean(0)
             self.deviation[index] = frames.std(0).clamp(min=1e-4)
-
-
-def halve(x: Tensor, lengths: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Means of `factor` neighbouring frames of (batch, frames, width), over the frames that are there; lengths round up."""
-    if factor == 1:
-        return x, lengths
-    inside = frame_mask(lengths, x.shape[1])[:, :, None]
-    x = torch.where(inside, x, torch.zeros_like(x))
-    # One group more than is needed at most, so that no shape depends on whether the number of frames divides evenly.
-    short = nn.functional.pad(x, (0, 0, 0, factor - 1))
-    groups = short.shape[1] // factor
-    sums = short[:, : groups * factor].reshape(x.shape[0], groups, factor, x.shape[2]).sum(2)
-    ends = torch.arange(1, groups + 1, device=x.device)[None, :] * factor
-    counts = (factor - (ends - lengths[:, None])).clamp(min=1, max=factor)
-    return sums / counts[:, :, None], torch.div(lengths + factor - 1, factor, rounding_mode="floor")
 
 
 class Adjustment(NamedTuple):
@@ -141,6 +126,7 @@ class EmotionModel(nn.Module):
         self.frozen_blocks = options.frozen_blocks
         self.first_layer = options.frozen_blocks if options.first_layer is None else options.first_layer
         self.pool = options.pool
+        self.cached_pool = options.cached_pool
         self.encoder = build_encoder(options.encoder, options.blocks)
         layers = options.blocks - self.first_layer + 1
         self.mix = LayerMix(layers, self.encoder.width)
@@ -157,8 +143,8 @@ class EmotionModel(nn.Module):
         self.frame_hop = self.frame_samples / SAMPLE_RATE  # s
 
     def pool_states(self, hidden: Tensor, frames: Tensor) -> Pooled:
-        """`hidden` (batch, frames, layers * width), the frozen layers that the mix reads, side by side; `frames` (batch,), their true
-        lengths."""
+        """`hidden` (batch, frames, layers * width), the frozen layers that the mix reads, side by side, as they are cached (pooled where
+        nothing of the encoder is trained); `frames` (batch,), their true lengths."""
         return self._pool(hidden, frames)[0]
 
     def read(self, pooled: Pooled, by: Adjustment | None = None) -> tuple[Tensor, Tensor]:
@@ -178,12 +164,12 @@ class EmotionModel(nn.Module):
         """Logits (batch, classes), the pooled clips, their lengths in frames (batch,), and the frame of the clip's own time axis at which
         the first of them stands (batch,). `by` changes logits of clips and frames, not the pooled clips."""
         hidden, frames, starts = self.encoder.lower(waveform, lengths, self.frozen_blocks, self.first_layer)
-        pooled, frames = self._pool(hidden, frames, by)
+        pooled, frames = self._pool(*halve(hidden, frames, self.cached_pool), by)
         return self.read(pooled, by)[0], pooled, frames, torch.div(starts, self.pool, rounding_mode="floor")
 
     def _pool(self, hidden: Tensor, frames: Tensor, by: Adjustment | None = None) -> tuple[Pooled, Tensor]:
         states = self.mix.standardised(self.encoder.upper(hidden, frames, self.frozen_blocks))
-        x, lengths = halve(self.mix(states), frames, self.pool)
+        x, lengths = halve(self.mix(states), frames, self.pool // self.cached_pool)
         adjust = None if by is None else partial(_adjusted, by=by)
         output: HeadOutput = self.head(x, lengths, adjust=adjust)
         statistics = None

@@ -60,6 +60,11 @@ class Model:
     statistics: int = 0  # width of a second read-out, from the layers' means and deviations; 0: the paper's head alone
     statistics_dropout: float = 0.3
 
+    @property
+    def cached_pool(self) -> int:
+        """Frames averaged into one in the cache already: where nothing of the encoder is trained, all that comes after reads pooled frames."""
+        return self.pool if self.frozen_blocks == self.blocks else 1
+
 
 @dataclass(frozen=True)
 class Augmentation:

@@ -100,9 +100,9 @@ def prepare(recipe: Recipe, places: Places) -> Prepared:
 
 def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Path) -> Prepared:
     """The same for clips and a run's folder that the caller chooses."""
-    weights = start_weights(recipe, places)
-    frozen, first = recipe.model.frozen_blocks, recipe.model.first_layer
-    source = Source(weights, frozen, recipe.augmentation.chances, places.corpora, first, recipe.model.encoder)
+    weights = frozen_weights(recipe, places)
+    model, chances = recipe.model, recipe.augmentation.chances
+    source = Source(weights, model.frozen_blocks, chances, places.corpora, model.first_layer, model.encoder, model.cached_pool)
     jobs = [(0, (*examples.train, *examples.validation, *examples.test))]
     if recipe.augmentation.views:
         jobs.append((1, (*examples.train, *examples.validation)))
@@ -119,6 +119,14 @@ def start_weights(recipe: Recipe, places: Places) -> Path:
     if not weights.is_file():
         raise FileNotFoundError(f"model.start: there is no {weights}")
     return weights
+
+
+def frozen_weights(recipe: Recipe, places: Places) -> Path:
+    """The file that the frozen blocks come from: the run `model.encoder_of` where it trained some of them, else the start weights."""
+    run = encoder_file(recipe, places.runs)
+    if run is None or recipe.model.frozen_blocks <= encoder_record(recipe, run)["model"]["frozen_blocks"]:
+        return start_weights(recipe, places)
+    return run
 
 
 def run_fit(recipe: Recipe, places: Places) -> Prepared:
@@ -189,7 +197,21 @@ def run_evaluate(recipe: Recipe, places: Places) -> dict[str, Any]:
 
 def encoder_file(recipe: Recipe, runs: Path) -> Path | None:
     """The weights of the run `model.encoder_of`, where the recipe names one."""
-    return None if recipe.model.encoder_of is None else runs / recipe.model.encoder_of / "weights.pt"
+    if recipe.model.encoder_of is None:
+        return None
+    file = runs / recipe.model.encoder_of / "weights.pt"
+    if not file.is_file():
+        raise FileNotFoundError(f"{recipe.name} goes on from {recipe.model.encoder_of}: python -m training fit {recipe.model.encoder_of}")
+    return file
+
+
+def encoder_record(recipe: Recipe, file: Path) -> dict[str, Any]:
+    """The recipe of the run whose weights `file` holds. It must have been trained without what `recipe` holds out."""
+    before: dict[str, Any] = json.loads(file.with_name("record.json").read_text(encoding="utf-8"))["recipe"]
+    data = before["data"]
+    if data["split"] != recipe.data.split or not set(recipe.data.leave_out) <= set(data["leave_out"]):
+        raise RecipeError(f"model.encoder_of: {recipe.model.encoder_of} was trained on what {recipe.name} holds out")
+    return before
 
 
 def encoder_digest(recipe: Recipe, runs: Path) -> dict[str, str]:
@@ -206,11 +228,7 @@ def load_encoder_of(recipe: Recipe, encoder: nn.Module, runs: Path) -> None:
     file = encoder_file(recipe, runs)
     if file is None:
         return
-    if not file.is_file():
-        raise FileNotFoundError(f"{recipe.name} goes on from {recipe.model.encoder_of}: python -m training fit {recipe.model.encoder_of}")
-    before = json.loads((file.parent / "record.json").read_text(encoding="utf-8"))["recipe"]["data"]
-    if before["split"] != recipe.data.split or not set(recipe.data.leave_out) <= set(before["leave_out"]):
-        raise RecipeError(f"model.encoder_of: {recipe.model.encoder_of} was trained on what {recipe.name} holds out")
+    encoder_record(recipe, file)
     found = torch.load(file, weights_only=True)
     own = {name.removeprefix("encoder."): value for name, value in found.items() if name.startswith("encoder.")}
     trained = {name: int(match[1]) for name in own if (match := re.match(r"blocks\.(\d+)\.", name))}

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.encoders.compact import FRAME_HOP
-from training.model import EmotionModel, Graph, LayerMix, halve, mean_and_deviation
+from training.encoders.compact import FRAME_HOP, halve
+from training.model import EmotionModel, Graph, LayerMix, mean_and_deviation
 from training.recipe import Model
 
 CLASSES = 5  # of which the graph shows OWN

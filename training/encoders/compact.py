@@ -226,8 +226,12 @@ class CompactEncoder(nn.Module):
         return states
 
     def load(self, path: Path) -> CompactEncoder:
-        """The start weights of this encoder: those of Whisper."""
-        return self.load_whisper(path)
+        """The start weights of this encoder: those of Whisper (.npz), or those that a run has trained (its weights.pt)."""
+        if path.suffix != ".pt":
+            return self.load_whisper(path)
+        found = torch.load(path, weights_only=True)
+        self.load_state_dict({name: found[f"encoder.{name}"] for name in self.state_dict()})
+        return self
 
     def load_whisper(self, path: str | Path) -> CompactEncoder:
         """Takes the weights from an .npz with Whisper's own names (`encoder.conv1.weight`, ...); blocks beyond ours are left out."""
@@ -240,6 +244,21 @@ class CompactEncoder(nn.Module):
         wanted = self.state_dict()
         self.load_state_dict({name: state[name] for name in wanted})
         return self
+
+
+def halve(x: Tensor, lengths: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Means of `factor` neighbouring frames of (batch, frames, width), over the frames that are there; lengths round up."""
+    if factor == 1:
+        return x, lengths
+    inside = frame_mask(lengths, x.shape[1])[:, :, None]
+    x = torch.where(inside, x, torch.zeros_like(x))
+    # One group more than is needed at most, so that no shape depends on whether the number of frames divides evenly.
+    short = F.pad(x, (0, 0, 0, factor - 1))
+    groups = short.shape[1] // factor
+    sums = short[:, : groups * factor].reshape(x.shape[0], groups, factor, x.shape[2]).sum(2)
+    ends = torch.arange(1, groups + 1, device=x.device)[None, :] * factor
+    counts = (factor - (ends - lengths[:, None])).clamp(min=1, max=factor)
+    return sums / counts[:, :, None], torch.div(lengths + factor - 1, factor, rounding_mode="floor")
 
 
 def attention_bias(lengths: Tensor, frames: int) -> Tensor:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from training.encoders import build_encoder
-from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, frame_mask
-from training.model import halve
+from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, frame_mask, halve
 from training.systems.specaugment import SpecAugment
 from training.systems.transducer.networks import ENT, FENT, FrameWise, Sizes, Transducer
 from training.systems.transducer.recipe import TransducerRecipe
