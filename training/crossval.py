@@ -31,6 +31,7 @@ from training.loop import fit
 from training.recipe import Recipe, RecipeError
 from training.runs import Places, Prepared, prepared_with
 from training.steps import RUNNING
+from training.unseen import WITHOUT, fit_encoder
 
 Select = Literal["validation", "test-as-published"]
 
@@ -87,12 +88,12 @@ class FoldScores:
         partial.replace(path)
 
     @classmethod
-    def read(cls, path: Path, key: str) -> FoldScores | None:
-        """What was saved under the same key, or None."""
+    def read(cls, path: Path, key: str | None = None) -> FoldScores | None:
+        """What was saved, or None. Given a `key`, it must be of the same."""
         if not path.is_file():
             return None
         with np.load(path, allow_pickle=False) as arrays:
-            if str(arrays["key"]) != key:
+            if key is not None and str(arrays["key"]) != key:
                 raise RecipeError(f"{path} is of another recipe or other folds; remove it, or give the run another --name")
             scalars = {"fold": str(arrays["fold"]), "seed": int(arrays["seed"]), "temperature": float(arrays["temperature"])}
             return cls(**scalars, **{name: arrays[name] for name in ("logits", "adapted", "targets", "speakers", "files")})
@@ -100,8 +101,8 @@ class FoldScores:
 
 def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tuple[str, ...], list[FoldScores], Path]:
     """Trains and tests what is missing. Returns the labels, the scores of all folds and seeds, and the folder they lie in."""
-    if recipe.model.encoder_of is not None:
-        raise RecipeError(f"model.encoder_of: {recipe.model.encoder_of} knows the speakers that the folds hold out")
+    recipe = unknowing(recipe, protocol.corpus)
+    fit_encoder(recipe, places)
     manifest = labelled(load(protocol.corpus, places.corpora), recipe)
     labels = protocol.labels or labels_of(manifest)
     unknown = sorted(set(labels) - {word(clip) for clip in manifest})
@@ -151,6 +152,15 @@ def run_fold(
     scores.save(folder / "scores.npz", key)
     (folder / RUNNING).unlink(missing_ok=True)
     return scores
+
+
+def unknowing(recipe: Recipe, corpus: str) -> Recipe:
+    """The recipe; one that goes on from a run's encoder goes on from that of the run which never heard `corpus`, whose speakers the folds
+    hold out."""
+    if recipe.model.encoder_of is None:
+        return recipe
+    encoder_of = f"{recipe.model.encoder_of}{WITHOUT}{corpus}"
+    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoder_of=encoder_of))
 
 
 def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldScores:

@@ -142,10 +142,10 @@ class EmotionModel(nn.Module):
         self.frame_samples = FRAME_HOP * options.pool
         self.frame_hop = self.frame_samples / SAMPLE_RATE  # s
 
-    def pool_states(self, hidden: Tensor, frames: Tensor) -> Pooled:
+    def pool_states(self, hidden: Tensor, frames: Tensor, by: Adjustment | None = None) -> Pooled:
         """`hidden` (batch, frames, layers * width), the frozen layers that the mix reads, side by side, as they are cached (pooled where
-        nothing of the encoder is trained); `frames` (batch,), their true lengths."""
-        return self._pool(hidden, frames)[0]
+        nothing of the encoder is trained); `frames` (batch,), their true lengths. `by` changes each frame's logits alone."""
+        return self._pool(hidden, frames, by)[0]
 
     def read(self, pooled: Pooled, by: Adjustment | None = None) -> tuple[Tensor, Tensor]:
         """The model's logits (batch, classes), and those of the paper's head alone."""

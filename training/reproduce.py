@@ -15,6 +15,7 @@ from typing import Any
 from training.export import run_export
 from training.recipe import Recipe
 from training.runs import RECORDS, Places, prepare, run_evaluate, run_fit
+from training.unseen import fit_encoder
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ def run_reproduce(recipe: Recipe, places: Places) -> int:
     if recorded["recipe_sha256"] != recipe.checksum():
         log.warning("the recipe has changed since the record was made")
     places = replace(places, runs=places.runs / "reproduced")
+    fit_encoder(recipe, places)
     prepared = prepare(recipe, places)
     if prepared.examples.checksum != recorded["corpora_sha256"]:
         log.warning("the corpora are not those of the record: their manifests differ")

@@ -59,11 +59,12 @@ class Prepared:
     source: Source
     features: Features
     folder: Path
+    runs: Path  # where the run lies whose encoder this one goes on from
 
     def model(self) -> EmotionModel:
         """A new model: the head at random by the recipe's seed, the encoder from the start weights or another run's."""
         model = self._started()
-        load_encoder_of(self.recipe, model.encoder, self.folder.parent)
+        load_encoder_of(self.recipe, model.encoder, self.runs)
         return model
 
     def _started(self) -> EmotionModel:
@@ -109,7 +110,7 @@ def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Pa
         jobs += [(view, examples.train) for view in range(2, recipe.augmentation.views + 1)]
     features = build(source, places.cache, jobs, places.workers)
     folder.mkdir(parents=True, exist_ok=True)
-    return Prepared(recipe, examples, source, features, folder)
+    return Prepared(recipe, examples, source, features, folder, places.runs)
 
 
 def start_weights(recipe: Recipe, places: Places) -> Path:

@@ -13,7 +13,7 @@ import torch
 from training.crossval import Protocol, run_crossval
 from training.encoders.compact import CompactEncoder
 from training.recipe import Recipe, RecipeError
-from training.runs import Places, encoder_digest, load_encoder_of
+from training.runs import Places, encoder_digest, load_encoder_of, prepare, run_fit
 from training.unseen import without
 
 
@@ -76,6 +76,25 @@ def test_left_out_corpora_are_left_out_of_the_encoder_too(going_on: Recipe) -> N
     assert without(going_on, "emodb").model.encoder_of == "first-without-emodb"
 
 
-def test_folds_take_no_encoder_that_knows_their_speakers(going_on: Recipe, places: Places) -> None:
-    with pytest.raises(RecipeError, match="knows the speakers"):
-        run_crossval(going_on, places, Protocol("ravdess", "speakers"))
+def test_folds_take_the_encoder_that_never_heard_their_corpus(
+    tiny: Callable[..., Recipe], places: Places, monkeypatch: pytest.MonkeyPatch, accelerate_anew: None
+) -> None:
+    short = ("schedule.steps=2", "schedule.evaluate_every=2", "augmentation.views=0")
+    monkeypatch.setattr("training.unseen.read_recipe", lambda name: tiny(*short, name=name))
+    recipe = tiny(*short, "model.encoder_of=first", "model.frozen_blocks=2", "model.first_layer=1", name="second")
+    run_crossval(recipe, places, Protocol("ravdess", "leave-one-speaker-out", only=("1",)))
+    record = json.loads((places.runs / "first-without-ravdess" / "record.json").read_text())
+    assert "ravdess" not in record["clips"]["train"] | record["clips"]["validation"]
+    (fold,) = (places.runs / "crossval" / "second").rglob("record.json")
+    assert json.loads(fold.read_text())["recipe"]["model"]["encoder_of"] == "first-without-ravdess"
+
+
+def test_wholly_frozen_blocks_are_those_of_the_run(tiny: Callable[..., Recipe], places: Places, accelerate_anew: None) -> None:
+    short = ("schedule.steps=2", "schedule.evaluate_every=2", "augmentation.views=0")
+    run_fit(tiny(*short, "schedule.encoder_learning_rate=0.1", name="first"), places)
+    after = tiny(*short, "model.encoder_of=first", "model.frozen_blocks=2", "model.first_layer=1", name="second")
+    model = run_fit(after, places).trained()
+    trained = torch.load(places.runs / "first" / "weights.pt", weights_only=True)
+    assert all(torch.equal(value, trained[f"encoder.{name}"]) for name, value in model.encoder.state_dict().items())
+    plain = prepare(replace(after, model=replace(after.model, encoder_of=None)), places)
+    assert plain.source.key != prepare(after, places).source.key

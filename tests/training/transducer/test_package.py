@@ -217,7 +217,7 @@ def test_frames_of_one_window_are_the_posteriors_of_the_lattice(model: Transduce
 
 
 def test_a_file_of_another_role_is_refused(registry: Path) -> None:
-    with pytest.raises(CheckpointError, match="is not the joint of a transducer"):
+    with pytest.raises(CheckpointError, match="is not the joint of a checkpoint"):
         open_part("joint", resolve("tiny").path, "onnx")
 
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from training.encoders import build_encoder
-from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, frame_mask, halve
+from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, frame_mask
+from training.encoders.states import encode, upper_states
 from training.systems.specaugment import SpecAugment
 from training.systems.transducer.networks import ENT, FENT, FrameWise, Sizes, Transducer
 from training.systems.transducer.recipe import TransducerRecipe
@@ -117,17 +118,3 @@ def sizes_of(recipe: TransducerRecipe, vocabulary: int, layers: int, width: int)
         language_model=options.weights.language > 0,
         emotion_joint=options.weights.lattice > 0 or options.weights.mixture_lattice > 0,  # nothing else trains one
     )
-
-
-def encode(
-    encoder: Encoder, waveform: Tensor, lengths: Tensor, frozen_blocks: int, first_layer: int, pool: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`TransducerModel.encode`, of an encoder alone."""
-    hidden, frames, starts = encoder.lower(waveform, lengths, frozen_blocks, first_layer)
-    states, frames = upper_states(encoder, hidden, frames, frozen_blocks, pool)
-    return states, frames, torch.div(starts, pool, rounding_mode="floor")
-
-
-def upper_states(encoder: Encoder, hidden: Tensor, frames: Tensor, frozen_blocks: int, pool: int) -> tuple[Tensor, Tensor]:
-    """Cached states -> all layers side by side, pooled (batch, pooled frames, layers * width), and their lengths."""
-    return halve(torch.cat(encoder.upper(hidden, frames, frozen_blocks), dim=2), frames, pool)
