@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.accuracy import table, transcripts  # noqa: E402
+from benchmarks.accuracy.crossval import page as crossval  # noqa: E402
 from benchmarks.diarization import table as diarization  # noqa: E402
 from emoser.checkpoints import list_checkpoints  # noqa: E402
 from scripts.parts import listed, onnx_sizes, owners, shared_files, transcripts_of  # noqa: E402
@@ -81,6 +82,7 @@ BLOCKS = {
     "checkpoints": checkpoints,
     "accuracy": lambda: table.accuracy("speakers"),
     "unseen": lambda: table.accuracy("unseen"),
+    "crossval": crossval.block,
     "robustness": table.robustness,
     "diarization": diarization.overview,
     "transcripts": written,

@@ -33,6 +33,13 @@ class Truth:
         self.corpora = np.array([clip.corpus for clip in clips])
         self.speakers = np.array([clip.speaker for clip in clips])
 
+    @classmethod
+    def of(cls, labels: Indices, corpora: NDArray[np.str_], speakers: NDArray[np.str_]) -> Truth:
+        """The same from arrays, one value a clip."""
+        truth = cls([])
+        truth.labels, truth.corpora, truth.speakers = labels, corpora, speakers
+        return truth
+
     def of_corpora(self) -> dict[str, NDArray[np.bool_]]:
         return {str(name): self.corpora == name for name in sorted(set(self.corpora.tolist()))}
 

@@ -28,6 +28,10 @@ speakers. "mean" is the mean over the corpora; "all clips" takes the clips of al
 and test are disjoint (`training/recipes/splits.yaml`); choices were made on validation speakers, and `docs/experiments.md` says when the
 test speakers were looked at. Where a corpus has two test speakers (emodb, emovo, nemo), its interval is hardly more than the range
 between the two. In emospeech-in, `calm` stands for neutral and no one is sad. tess has two speakers and trains only.
+
+With all labels of a corpus and every speaker tested once, all heads beside reference rows and published ones: [crossval.md](crossval.md).
+`python -m benchmarks.accuracy.crossval` has the commands that make it: `baselines` runs the reference rows, `collect` takes what
+`python -m training crossval` left under runs/ into `results/crossval.json`, and `table` writes the page.
 """
 
 UNSEEN = """\

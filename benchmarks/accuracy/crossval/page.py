@@ -1,0 +1,223 @@
+"""benchmarks/accuracy/crossval.md and README.md's block, from the result files."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.accuracy.crossval import results
+from benchmarks.accuracy.crossval.paired import MEAN, Difference, differences
+from benchmarks.accuracy.crossval.protocols import ABLATION, BASE, CORPORA, HEADS, PROTOCOLS, TWINS, Clips
+from benchmarks.accuracy.crossval.results import Record, Result, by_protocol
+from benchmarks.accuracy.table import markdown
+from emoser.formats.evaluation import TITLES, percent
+
+PAGE = Path(__file__).resolve().parents[1] / "crossval.md"
+PUBLISHED = Path(__file__).with_name("published.yaml")
+WIDTH = 140
+NONE = "-"
+WITH = {"plain": "as the model is", "adapted": "adapted to each test speaker's unlabelled clips"}
+
+INTRODUCTION = """\
+# All heads under one protocol
+
+Made from `results/crossval.json`, `results/crossval-baselines.json` and `crossval/published.yaml` by
+`python -m benchmarks.accuracy.crossval table`; nothing here is written by hand.
+
+All labels of a corpus, and every speaker tested once by a model that never heard them. The folds:
+
+{folds}
+
+Heads are trained on the fold's training speakers of the corpus alone or, in rows named *multi-corpus*, of the training speakers of the
+other corpora too. The kept step is chosen on validation speakers, who come out of the fold's training speakers and train nothing; the
+test clips are scored once. The recipes with `-frozen` train a head over the cached states of a frozen encoder; the others train its upper
+blocks too. `-` is what was not run, "(3 of 6)" how many folds ran where not all did: such a figure is of other speakers than its column's.
+
+Our own reference rows: classifiers on fixed features, on the same folds and clips, their parameter chosen on the same validation
+speakers, trained on the same training speakers (validation speakers do not train).
+
+UAR is the mean recall of the classes over all clips of all folds together, in percent; seeds are pooled, a clip once for each. Brackets
+hold a 95 % interval from a bootstrap over speakers, which EMOVO has six of: it is rough there.
+"""
+
+ADAPTED = """\
+Transductive: the model is adapted to the test speaker's own clips, their labels unused, with all of that speaker's clips at hand; so these
+figures are not to be set beside those above. The speakers of these corpora act every emotion about equally often, which flatters
+adaptation. The reference rows standardise the features of every speaker by that speaker's own clips, in training too.
+"""
+
+TWINS_TEXT = """\
+The head with the temporal shift minus its twin without, UAR in points, on the same clips, folds and seeds; everything else in the two
+recipes is the same. 95 % intervals by a paired bootstrap over speakers; "mean" is the mean of the corpora that have more than one speaker
+compared, speakers drawn inside each. Intervals are not widened for the number of comparisons, and know nothing of what another seed of the
+training would give. "(3 of 6)" is how many folds were compared, where not all.
+"""
+
+ABLATIONS_TEXT = """\
+Runs that differ from `{base}` in the options named (`default` where the run leaves unset what `{base}` sets), and the paired difference to
+it in UAR, in points.
+"""
+
+Systems = dict[str, dict[str, Result]]  # by name, then by corpus
+
+
+def heads(runs: Record, names: tuple[str, ...] = HEADS) -> Systems:
+    """A row for each head, and below it one for its multi-corpus runs."""
+    found: Systems = {}
+    for name in names:
+        for suffix, multi in (("", False), (", multi-corpus", True)):
+            found[f"**{name}**{suffix}"] = by_protocol(runs.get(name, {}), multi)
+    return found
+
+
+def references(baselines: Record) -> Systems:
+    return {name: by_protocol(system["protocols"], False) for name, system in baselines.get("systems", {}).items()}
+
+
+def overview(read_out: str, systems: Systems, clips: Mapping[str, Clips], published: Record | None = None) -> str:
+    """UAR: a row a system, a column a corpus."""
+    rows = []
+    for name, found in systems.items():
+        cells = []
+        for corpus in CORPORA:
+            result = found.get(corpus.name)
+            if result is None:
+                cells.append(NONE)
+                continue
+            own = clips[corpus.name]
+            cells.append(f"{100 * result.figure(read_out, 'uar').value:.1f}" + ("" if result.whole(own) else f" ({result.ran(own)})"))
+        rows.append([name, *cells])
+    for row in (published or {}).get("rows", []):
+        rows += [[f"{row['name']} (published)", *(quoted(row["uar"].get(corpus.name)) for corpus in CORPORA)]]
+    return markdown(["UAR", *(corpus.title for corpus in CORPORA)], rows)
+
+
+def quoted(value: Any) -> str:
+    """
+    >>> quoted([91.26, "†"]), quoted(48.8), quoted(None)
+    ('91.3 †', '48.8', '-')
+    """
+    if value is None:
+        return NONE
+    number, mark = value if isinstance(value, list) else (value, "")
+    return f"{number:.1f} {mark}".strip()
+
+
+def sources(published: Record) -> str:
+    """What the published rows are, and what their marks mean."""
+    marks = " ".join(f"{mark} {text}" for mark, text in published["marks"].items())
+    return textwrap.fill(f"Published rows were not run here. {'. '.join(published['sources'].values())}. {marks}", WIDTH)
+
+
+def details(corpus: str, read_out: str, systems: Systems, clips: Clips) -> str:
+    """One corpus, what ran on it, with intervals, WA and macro F1."""
+    rows = []
+    for name, found in systems.items():
+        if corpus in found:
+            result = found[corpus]
+            mean = result.record[read_out]["mean_of_folds"]["uar"]
+            deviation = "" if mean["deviation"] is None else f" ± {100 * mean['deviation']:.1f}"
+            figures = [percent(result.figure(read_out, metric)) for metric in TITLES]
+            rows.append([name, result.ran(clips), str(len(result.folds)), *figures, f"{100 * mean['mean']:.1f}{deviation}"])
+    return markdown(["", "folds", "seeds", *TITLES.values(), "UAR, mean of folds ± SD"], rows)
+
+
+def cell(found: Difference | None, clips: Clips | None) -> str:
+    """A difference, and of how many folds it is where these are not all; of how many corpora, where it is their mean (no `clips`)."""
+    if found is None:
+        return NONE
+    if clips is None:
+        return f"{found} (of {found.count})"
+    return str(found) + ("" if found.count == len(clips.folds) else f" ({found.count} of {len(clips.folds)})")
+
+
+def twins(read_out: str, multi: bool, runs: Record, clips: Mapping[str, Clips]) -> str:
+    """A row a corpus and their mean, a column a pair; empty where no pair ran."""
+    columns = {}
+    for shift, plain in TWINS:
+        found = differences(by_protocol(runs.get(shift, {}), multi), by_protocol(runs.get(plain, {}), multi), read_out, clips)
+        if found:
+            columns[f"{shift} - {plain}"] = found
+    if not columns:
+        return ""
+    rows = [[corpus.title, *(cell(found.get(corpus.name), clips[corpus.name]) for found in columns.values())] for corpus in CORPORA]
+    rows.append(["mean", *(cell(found.get(MEAN), None) for found in columns.values())])
+    return markdown(["", *columns], rows)
+
+
+def ablations(runs: Record, clips: Mapping[str, Clips]) -> str:
+    """A row for each run whose name begins with `ablation-`, under each protocol; empty where there is none."""
+    rows = []
+    for name in [each for each in runs if each.startswith(ABLATION)]:
+        for protocol, record in runs[name].items():
+            corpus = PROTOCOLS[protocol]
+            result, own = Result(record), clips[corpus.name]
+            base = runs.get(BASE, {}).get(protocol)
+            cells = [differing(record["options"], base["options"]) if base else NONE]
+            multi = "" if protocol == corpus.protocol else ", multi-corpus"
+            cells += [f"{corpus.title}{multi}", result.ran(own)]
+            for read_out in WITH:
+                found = differences({corpus.name: result}, {corpus.name: Result(base)}, read_out, clips) if base else {}
+                cells += [percent(result.figure(read_out, "uar")), cell(found.get(corpus.name), own)]
+            rows.append([name.removeprefix(ABLATION), *cells])
+    head = ["run", "what differs", "corpus", "folds", "UAR", f"minus {BASE}", "adapted UAR", f"adapted, minus {BASE}"]
+    return markdown(head, rows, text=4) if rows else ""
+
+
+def differing(options: dict[str, Any], base: dict[str, Any]) -> str:
+    """
+    >>> differing({"model.head": "shiftcnn", "model.head_options.n_div": 8}, {"model.head": "shiftcnn", "schedule.mixup": 0.4})
+    '`model.head_options.n_div: 8`, `schedule.mixup: default`'
+    """
+    names = [name for name in sorted({*options, *base}) if options.get(name) != base.get(name)]
+    return ", ".join(f"`{name}: {options.get(name, 'default')}`" for name in names) or "nothing"
+
+
+def page() -> str:
+    """Empty where there are not even reference rows."""
+    baselines, runs = results.read(results.BASELINES), results.read(results.RUNS).get("runs", {})
+    clips = results.clips_of(baselines)
+    if not clips:
+        return ""
+    published = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    systems = heads(runs) | references(baselines)
+    folds = "\n".join(f"- {corpus.title} classes: {corpus.folds}" for corpus in CORPORA)
+    named = "\n".join(f"- `{name}`: {system['summary']}" for name, system in baselines["systems"].items())
+    parts = [INTRODUCTION.format(folds=folds), f"{named}\n"]
+    parts.append(f"## Unseen speakers\n\n{overview('plain', systems, clips, published)}\n\n{sources(published)}\n")
+    parts.append(f"## Adapted to each test speaker's unlabelled clips\n\n{ADAPTED}\n{overview('adapted', systems, clips)}\n")
+    tables = [
+        f"### {text}{', multi-corpus' if multi else ''}\n\n{table}\n"
+        for multi in (False, True)
+        for read_out, text in (("plain", "Unseen speakers"), ("adapted", "Adapted"))
+        if (table := twins(read_out, multi, runs, clips))
+    ]
+    if tables:
+        parts += [f"## With the shift and without\n\n{TWINS_TEXT}", *tables]
+    if table := ablations(runs, clips):
+        parts.append(f"## Placement and n_div\n\n{ABLATIONS_TEXT.format(base=BASE)}\n{table}\n")
+    for corpus in CORPORA:
+        parts.append(
+            f"## {corpus.title} classes\n\n{corpus.folds[0].upper()}{corpus.folds[1:]}; {len(clips[corpus.name].targets)} clips.\n"
+        )
+        parts += [
+            f"{WITH[each][0].upper()}{WITH[each][1:]}:\n\n{details(corpus.name, each, systems, clips[corpus.name])}\n" for each in WITH
+        ]
+    return "\n".join(parts)
+
+
+def block() -> str:
+    """For README.md: the rows that ran, as they are and adapted. Empty until a head has run."""
+    baselines, runs = results.read(results.BASELINES), results.read(results.RUNS).get("runs", {})
+    ran = {name: found for name, found in heads(runs).items() if found}
+    if not ran:
+        return ""
+    clips, systems = results.clips_of(baselines), ran | references(baselines)
+    published = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    text = "The same, adapted to each test speaker's own clips without their labels; not to be set beside the figures above:"
+    plain, adapted = overview("plain", systems, clips, published), overview("adapted", systems, clips)
+    return f"{plain}\n\n{sources(published)}\n\n{textwrap.fill(text, WIDTH)}\n\n{adapted}"
