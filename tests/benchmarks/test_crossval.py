@@ -175,6 +175,11 @@ def test_the_page_says_what_ran(runs: Path) -> None:
     assert "**lstm**" not in block and block.count("| **cnn-frozen** |") == 2 and max(map(len, block.splitlines())) <= page.WIDTH
 
 
+def test_an_encoder_of_another_run_is_named() -> None:
+    runs = {"cnn-frozen": {"x": {"options": {"model.encoder_of": "cnn-without-emovo"}}}, "cnn": {"x": {"options": {}}}}
+    assert page.encoders(runs).endswith("too: cnn-frozen (cnn-without-emovo).") and page.encoders({"cnn": runs["cnn"]}) == ""
+
+
 def test_references_learn_from_training_speakers_and_adapt_to_each_speaker() -> None:
     """Two features hold the label; a third, large, the speaker. Validation speakers do not train: they carry nonsense."""
     random = np.random.default_rng(0)

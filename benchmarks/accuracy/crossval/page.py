@@ -113,6 +113,21 @@ def sources(published: Record) -> str:
     return textwrap.fill(f"Published rows were not run here. {'. '.join(published['sources'].values())}. {marks}", WIDTH)
 
 
+def encoders(runs: Record) -> str:
+    """Which heads stand on an encoder that another run trained, in one paragraph; empty where none does."""
+    found = {
+        f"{name} ({record['options']['model.encoder_of']})"
+        for name, protocols in runs.items()
+        for record in protocols.values()
+        if not name.startswith(ABLATION) and "model.encoder_of" in record["options"]
+    }
+    text = (
+        "These go on from the encoder of another run (named in brackets), which was trained on four labels of the other corpora and never "
+        f"heard the one tested, so that the other corpora stand behind their rows without *multi-corpus* too: {', '.join(sorted(found))}."
+    )
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False) if found else ""
+
+
 def details(corpus: str, read_out: str, systems: Systems, clips: Clips) -> str:
     """One corpus, what ran on it, with intervals, WA and macro F1."""
     rows = []
@@ -188,6 +203,7 @@ def page() -> str:
     folds = "\n".join(f"- {corpus.title} classes: {corpus.folds}" for corpus in CORPORA)
     named = "\n".join(f"- `{name}`: {system['summary']}" for name, system in baselines["systems"].items())
     parts = [INTRODUCTION.format(folds=folds), f"{named}\n"]
+    parts += [f"{note}\n"] if (note := encoders(runs)) else []
     parts.append(f"## Unseen speakers\n\n{overview('plain', systems, clips, published)}\n\n{sources(published)}\n")
     parts.append(f"## Adapted to each test speaker's unlabelled clips\n\n{ADAPTED}\n{overview('adapted', systems, clips)}\n")
     tables = [
@@ -220,4 +236,4 @@ def block() -> str:
     published = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
     text = "The same, adapted to each test speaker's own clips without their labels; not to be set beside the figures above:"
     plain, adapted = overview("plain", systems, clips, published), overview("adapted", systems, clips)
-    return f"{plain}\n\n{sources(published)}\n\n{textwrap.fill(text, WIDTH)}\n\n{adapted}"
+    return "\n\n".join(filter(None, [plain, sources(published), encoders(runs), textwrap.fill(text, WIDTH), adapted]))
