@@ -48,11 +48,12 @@ class System:
 class Part:
     """One file of a checkpoint: `path` is relative to the file that holds the entry, `size` in bytes.
 
-    An utterance checkpoint is one file (model), a transducer is one for each of `ROLES`; several transducers may have the same encoder, in
-    one file. The role adaptation is what an adapted checkpoint has beside the file of the one that it was made from.
+    An utterance checkpoint is one file (model), or two (readout and encoder); a transducer is one for each of `ROLES`. Several checkpoints
+    may have the same encoder, in one file. The role adaptation is what an adapted checkpoint has beside the files of the one that it was
+    made from.
     """
 
-    role: Literal["model", "adaptation", "encoder", "frames", "predictor", "joint", "head"]
+    role: Literal["model", "adaptation", "encoder", "readout", "frames", "predictor", "joint", "head"]
     format: Literal["onnx", "torchscript", "npz"]
     precision: Precision
     path: str
@@ -130,6 +131,11 @@ class Description:
     state: PredictorState | None = None
     frame_temperature: float | None = None
 
+    @property
+    def frame(self) -> int:
+        """Samples of a frame."""
+        return round(self.frame_hop * self.sample_rate)
+
     def __post_init__(self) -> None:
         own = {"symbols": self.symbols, "state": self.state, "frame_temperature": self.frame_temperature}
         wrong = [name for name, value in own.items() if (value is None) == (self.task == "transducer")]
@@ -168,11 +174,7 @@ class Checkpoint(Description):
             raise RecordError("an entry has either parts or, as an ensemble, members")
         if self.members and (len(set(self.members)) < 2 or self.name in self.members or self.temperature != 1):
             raise RecordError(f"an ensemble has two other entries or more as members and temperature 1; got {list(self.members)}")
-        if self.task == "transducer":
-            for kind in {(part.format, part.precision) for part in self.parts}:
-                roles = sorted(part.role for part in self.parts if (part.format, part.precision) == kind)
-                if roles != sorted(ROLES):
-                    raise RecordError(f"parts: the {' '.join(kind)} files of a transducer are {', '.join(ROLES)}; got {', '.join(roles)}")
+        self._check_roles()
         for part in self.parts:
             if not re.fullmatch("[0-9a-f]{64}", part.sha256):
                 raise RecordError(f"{part.path}: sha256 must be 64 lower-case hexadecimal digits, got {part.sha256!r}")
@@ -184,35 +186,68 @@ class Checkpoint(Description):
         if self.hub is not None and not re.fullmatch("[0-9a-f]{40}", self.hub.commit):
             raise RecordError(f"hub: commit must be 40 lower-case hexadecimal digits, got {self.hub.commit!r}")
 
+    def _check_roles(self) -> None:
+        """Raises RecordError where the files of one format and precision are not what runs."""
+        for kind in dict.fromkeys((part.format, part.precision) for part in self.parts if part.format != "npz"):
+            parts = [part for part in self.parts if (part.format, part.precision) == kind]
+            roles = sorted(part.role for part in parts)
+            given = f"the {' '.join(kind)} files of"
+            if self.task == "transducer" and roles != sorted(ROLES):
+                raise RecordError(f"parts: {given} a transducer are {', '.join(ROLES)}; got {', '.join(roles)}")
+            if self.task == "utterance" and not self._run(parts):
+                raise RecordError(
+                    f"parts: {given} an utterance checkpoint are a model, or a readout and its encoder; got {', '.join(roles)}"
+                )
+
+    def _run(self, parts: list[Part]) -> bool:
+        """Whether an utterance checkpoint's files of one format and precision are all that is needed, with an encoder in fp16 or what is
+        read from one."""
+        if sorted(part.role for part in parts) in (["model"], ["encoder", "readout"]):
+            return True
+        pairs = [(part, self._encoder_for(part)) for part in self.parts if part.role == "readout"]
+        return len(parts) == 1 and any(parts[0] in pair and None not in pair for pair in pairs)
+
+    def _encoder_for(self, readout: Part) -> Part | None:
+        """That of the readout's precision, else that of fp16."""
+        found = {part.precision: part for part in self.parts if (part.role, part.format) == ("encoder", readout.format)}
+        return found.get(readout.precision) or found.get("fp16")
+
+    @property
+    def kinds(self) -> tuple[tuple[Format, Precision], ...]:
+        """Format and precision of all that `files` gives, in the order of the entry."""
+        mains = ("encoder",) if self.task == "transducer" else ("model", "readout")
+        return tuple((cast(Format, part.format), part.precision) for part in self.parts if part.role in mains)
+
     def part(self, runtime: Format, precision: Precision | None = None) -> Part:
-        """The model's file for `runtime`, of a transducer its encoder; without a precision the first one listed. CheckpointError says what
-        there is instead."""
-        if self.members:
-            raise CheckpointError(f'"{self.name}" is an ensemble and has no file of its own; its members are {", ".join(self.members)}')
-        role = "encoder" if self.task == "transducer" else "model"
-        found = [part for part in self.parts if (part.role, part.format) == (role, runtime) and precision in (None, part.precision)]
-        if not found:
-            wanted = f"{runtime} file" + (f" with precision {precision}" if precision else "")
-            there = ", ".join(dict.fromkeys(f"{part.format} {part.precision}" for part in self.parts))
-            raise CheckpointError(f'"{self.name}" has no {wanted}; it has: {there}')
-        return found[0]
+        """The model's file for `runtime`: of two its readout, of a transducer its encoder; without a precision the first one listed.
+        CheckpointError says what there is instead."""
+        return self.files(runtime, precision)[0]
 
     def files(self, runtime: Format, precision: Precision | None = None) -> tuple[Part, ...]:
-        """All files that are needed to run with `runtime`, that of `part` first: one, or of a transducer those of `ROLES` in that order."""
-        first = self.part(runtime, precision)
-        if self.task != "transducer":
-            return (first,)
-        kind = first.format, first.precision
-        alike: dict[str, Part] = {part.role: part for part in self.parts if (part.format, part.precision) == kind}
-        return tuple(alike[role] for role in ROLES)
+        """All files that are needed to run with `runtime`: the model, or the readout and its encoder, or of a transducer those of `ROLES`
+        in that order. Without a precision those of the first one listed; CheckpointError says what there is instead."""
+        if self.members:
+            raise CheckpointError(f'"{self.name}" is an ensemble and has no file of its own; its members are {", ".join(self.members)}')
+        chosen = [kind for kind in self.kinds if kind[0] == runtime and precision in (None, kind[1])]
+        if not chosen:
+            wanted = f"{runtime} file" + (f" with precision {precision}" if precision else "")
+            raise CheckpointError(f'"{self.name}" has no {wanted}; it has: {", ".join(map(" ".join, self.kinds))}')
+        alike: dict[str, Part] = {part.role: part for part in self.parts if (part.format, part.precision) == chosen[0]}
+        if self.task == "transducer":
+            return tuple(alike[role] for role in ROLES)
+        if "model" in alike:
+            return (alike["model"],)
+        encoder = self._encoder_for(alike["readout"])
+        assert encoder is not None  # or the entry would not have been read
+        return alike["readout"], encoder
 
 
 @dataclass(frozen=True)
 class Resolved:
     """A checkpoint found: `path` is a local file whose sha256 is `sha256`. A single file describes itself: `checkpoint` is None then.
 
-    Of a transducer `path` is the encoder's file, `others` are those of the other roles, verified too, and `sha256` is that of the digests
-    of all, one after the other.
+    Of a checkpoint of several files `path` and `part` are the first of `Checkpoint.files`, `others` are the rest, verified too, and
+    `sha256` is that of the digests of all, one after the other.
     """
 
     path: Path
@@ -299,7 +334,7 @@ def describe(metadata: dict[str, Any], where: str) -> Description:
 
 
 def save_adapted(found: Resolved, name: str, adaptation: Adaptation, golden: tuple[float, ...], folder: str | os.PathLike[str]) -> None:
-    """Writes a checkpoint folder: the file of `found`, the adaptation, and an entry that says what they are.
+    """Writes a checkpoint folder: the files of `found`, the adaptation, and an entry that says what they are.
 
     An earlier checkpoint in the folder is replaced; a folder with anything else is left alone, with a UsageError.
     """
@@ -308,11 +343,15 @@ def save_adapted(found: Resolved, name: str, adaptation: Adaptation, golden: tup
         raise CheckpointError(f"{found.path} is a single file, and an adapted folder needs an entry: adapt a name or a folder")
     if target.exists() and not (target.is_dir() and ((target / FOLDER_FILE).is_file() or not any(target.iterdir()))):
         raise UsageError(f"{target} exists and is no checkpoint folder; give another one")
-    model, moved = target / found.path.name, target / ADAPTATION_FILE
+    moved = target / ADAPTATION_FILE
+    sources = [found.path, *(path for _, path in found.others)]
+    parts = entry.files(found.format, found.part.precision)
     try:
         target.mkdir(parents=True, exist_ok=True)
-        if not (model.exists() and model.samefile(found.path)):
-            shutil.copyfile(found.path, model)
+        for source in sources:
+            copy = target / source.name
+            if not (copy.exists() and copy.samefile(source)):
+                shutil.copyfile(source, copy)
         adaptation.save(moved)
         size, digest = moved.stat().st_size, hashlib.sha256(moved.read_bytes()).hexdigest()
         part = {"role": "adaptation", "format": "npz", "precision": "fp32", "path": moved.name, "size": size, "sha256": digest}
@@ -320,7 +359,7 @@ def save_adapted(found: Resolved, name: str, adaptation: Adaptation, golden: tup
         content = asdict(entry) | {
             "name": name,
             "summary": entry.summary if found.adaptation else f"{entry.summary.rstrip('.')}; adapted to {clips} of a user's own.",
-            "parts": [asdict(found.part) | {"path": model.name}, part],
+            "parts": [*(asdict(each) | {"path": source.name} for each, source in zip(parts, sources, strict=True)), part],
             "metrics": [],  # what was measured, was measured without
             "hub": None,
             "golden": {"input": "tone", "logits": golden},

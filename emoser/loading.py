@@ -13,6 +13,7 @@ from emoser.errors import CheckpointError, UsageError
 if TYPE_CHECKING:
     from emoser.diarization.activity import SpeechActivity
     from emoser.models.utterance import UtteranceModel
+    from emoser.runtimes import Runtime
 
 DEFAULT = "shiftcnn"
 RUNTIMES = ("onnx", "torchscript")
@@ -42,7 +43,6 @@ def load(
     """
     from emoser.adaptation import Adaptation
     from emoser.models.utterance import UtteranceModel
-    from emoser.runtimes import open_runtime
 
     _one_of("runtime", runtime, RUNTIMES)
     if precision is not None:
@@ -57,7 +57,7 @@ def load(
     found = resolve(name_or_path, runtime=runtime, precision=precision, offline=offline)
     if found.checkpoint is not None and found.checkpoint.task == "transducer":
         return _transducer(found, found.checkpoint, device, threads)
-    opened = open_runtime(found.path, found.format, device=device, threads=threads)
+    opened = _opened(found, device, threads)
     checkpoint = found.checkpoint or describe(dict(opened.metadata), str(found.path))
     if opened.metadata and tuple(opened.metadata.get("labels", ())) != checkpoint.labels:
         raise CheckpointError(f"{found.path}: labels {opened.metadata.get('labels')} inside, {list(checkpoint.labels)} in the registry")
@@ -68,12 +68,24 @@ def load(
     return model if found.adaptation is None else model.adapted(Adaptation.read(found.adaptation))
 
 
+def _opened(found: Resolved, device: str, threads: int | None) -> Runtime:
+    """The file or files of an utterance checkpoint."""
+    from emoser.runtimes import open_runtime
+    from emoser.runtimes.readouts import open_parts
+
+    if found.checkpoint is None or not found.others:
+        return open_runtime(found.path, found.format, device=device, threads=threads)
+    return open_parts(dict(found.others)["encoder"], found.path, found.format, frame=found.checkpoint.frame, device=device, threads=threads)
+
+
 def _transducer(found: Resolved, entry: Checkpoint, device: str, threads: int | None) -> UtteranceModel:
     from emoser.models.transducing import Decoder, TransducerModel
-    from emoser.runtimes.parts import open_part
+    from emoser.runtimes.parts import Graph, open_part
+    from emoser.runtimes.sharing import open_encoder
 
     files = {"encoder": found.path, **dict(found.others)}
-    graphs = {role: open_part(role, path, found.format, device=device, threads=threads) for role, path in files.items()}
+    graphs: dict[str, Graph] = {"encoder": open_encoder(found.path, found.format, device=device, threads=threads)}
+    graphs |= {role: open_part(role, path, found.format, device=device, threads=threads) for role, path in found.others}
     for role, graph in graphs.items():
         for name, expected in (("labels", entry.labels), ("symbols", entry.symbols)):
             if role != "encoder" and graph.metadata and tuple(graph.metadata.get(name, ())) != expected:

@@ -39,6 +39,21 @@ def weighted_mean(rows: NDArray[np.floating], weights: NDArray[np.floating]) -> 
     return np.asarray(np.average(rows.astype(np.float64), axis=0, weights=weights))
 
 
+def on_clip_axis(frames: NDArray[np.float32], counts: NDArray[np.int64], starts: NDArray[np.int64], total: int) -> NDArray[np.float32]:
+    """Frames (batch, inner, n) on the clips' own time axis: (batch, total, n), zeros where a clip has none.
+
+    counts, starts: (batch,), how many frames are a clip's and where on its axis the first one stands; what lies beyond `total` is left out.
+
+    >>> on_clip_axis(np.ones((1, 3, 1), np.float32), np.array([2]), np.array([1]), 4)[0, :, 0]
+    array([0., 1., 1., 0.], dtype=float32)
+    """
+    placed = np.zeros((len(frames), total, frames.shape[2]), np.float32)
+    for row, own, count, start in zip(placed, frames, counts, starts, strict=True):
+        inside = own[: max(0, min(count, total - start))]
+        row[start : start + len(inside)] = inside
+    return placed
+
+
 def padded(rows: list[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Rows of different lengths as one array (rows, longest), zeros at the ends, and their lengths (rows,)."""
     lengths = np.array([len(row) for row in rows], np.int64)

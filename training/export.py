@@ -16,27 +16,38 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 import yaml
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 from emoser.adaptation import Reference
 from emoser.audio import SAMPLE_RATE, tone
 from emoser.digests import sha256
+from emoser.runtimes import Runtime, open_runtime
 from emoser.runtimes.onnx import POOLED, REFERENCE_KEY, SCALE, SHIFT
+from emoser.runtimes.readouts import open_parts
 from training.adaptation import reference_of
 from training.data import Example, read
 from training.evaluate import score
-from training.graphs import store_as_half, strip_torchscript, strip_traces
+from training.graphs import Exportable, onnx_of, store_as_half, strip_torchscript, strip_traces
 from training.model import AdaptableGraph, EmotionModel, Graph
-from training.recipe import Recipe
-from training.runs import CLONE, RECORDS, Places, Prepared, prepare
+from training.parts import (
+    FROM_WAVEFORM,
+    HEARD,
+    EncoderPart,
+    alone,
+    encoder_graph,
+    encoder_name,
+    neutral,
+    readout_graphs,
+    unchanged_for_others,
+)
+from training.recipe import Recipe, RecipeError
+from training.runs import CLONE, RECORDS, Places, Prepared, encoder_file, encoder_record, prepare
 
-INPUTS = ("waveform", "lengths")
 OUTPUTS = ("logits", "frames", "embedding", "frame_lengths")
 LONGEST_WINDOW = 20.0  # s; positions reach 30 s, training clips 3
 KEPT_EXACT = (".basis", ".filters", "_scale")
@@ -47,6 +58,7 @@ INT8_LOSS = 0.005  # of UAR on validation speakers: with more than that an int8 
 log = logging.getLogger(__name__)
 
 Module = TypeVar("Module", bound=nn.Module)
+Files = dict[tuple[str, str, str], Path]  # by role, format and precision
 
 
 class HalfStored(nn.Module):
@@ -77,29 +89,10 @@ def rounded_to_half(model: Module) -> Module:
     return model
 
 
-def onnx_graph(model: EmotionModel, classes: int) -> onnx.ModelProto:
-    """The graph interface as ONNX, weights in fp32, without what the exporter notes about its machine.
-
-    It can be adapted (emoser/adaptation.py): `scale` and `shift` are inputs that may be left out, `pooled` is a further output.
-    """
-    graph = AdaptableGraph(model, classes).eval().requires_grad_(False)
-    neutral = {SCALE: torch.ones(model.vector_width), SHIFT: torch.zeros(model.vector_width)}
-    batch, samples = torch.export.Dim("batch", min=1, max=4096), torch.export.Dim("samples", min=1600, max=480_000)
-    program = torch.onnx.export(
-        graph,
-        (torch.zeros(2, 16_000), torch.tensor([16_000, 12_000]), *neutral.values()),
-        dynamo=True,
-        verbose=False,
-        input_names=[*INPUTS, *neutral],
-        output_names=[*OUTPUTS, POOLED],
-        dynamic_shapes={"waveform": {0: batch, 1: samples}, "lengths": {0: batch}, SCALE: {}, SHIFT: {}},
-    )
-    assert program is not None
-    proto: onnx.ModelProto = program.model_proto
-    strip_traces(proto)
-    # An input with an initializer of its name is one that may be left out.
-    proto.graph.initializer.extend(numpy_helper.from_array(value.numpy(), name) for name, value in neutral.items())
-    return proto
+def whole_graph(model: EmotionModel, classes: int) -> Exportable:
+    """The graph interface in one. It can be adapted (emoser/adaptation.py): `scale` and `shift` are inputs that may be left out, `pooled`
+    is a further output."""
+    return Exportable(AdaptableGraph(model, classes), outputs=(*OUTPUTS, POOLED), defaults=neutral(model.vector_width), **FROM_WAVEFORM)
 
 
 def write_onnx(proto: onnx.ModelProto, description: dict[str, Any], path: Path, reference: Reference | None = None) -> None:
@@ -128,6 +121,13 @@ def quantised(proto: onnx.ModelProto) -> onnx.ModelProto:
         changed = onnx.load(small)
     strip_traces(changed)
     return changed
+
+
+def write_part(graph: Exportable, description: dict[str, Any], paths: dict[str, Path], root: Path, name: str) -> None:
+    """Writes both formats of a part of the checkpoint `name`; raises where other entries have that file and it would change."""
+    with unchanged_for_others(paths["onnx"], paths["torchscript"], root, name):
+        write_onnx(onnx_of(graph), description, paths["onnx"])
+        write_torchscript(graph.module, graph.example, description, paths["torchscript"])
 
 
 def write_torchscript(graph: nn.Module, example: tuple[Tensor, ...], description: dict[str, Any], path: Path) -> None:
@@ -165,37 +165,88 @@ def description_of(recipe: Recipe, task: str, frame_hop: float, temperature: flo
         "revision": str(recipe.register.get("revision", "1")),
         "license": recipe.register["license"],
         "summary": recipe.summary,
-        "encoder": f"Whisper tiny.en front end and {recipe.model.blocks} blocks, {recipe.model.frozen_blocks} of them frozen",
+        "encoder": encoder_text(recipe.model.blocks, recipe.model.frozen_blocks),
     }
 
 
-def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool = True) -> dict[str, Any]:
-    """Writes both files and the registry entry under `root`; with `record`, the run's record goes to training/records. Returns the entry.
+def encoder_text(blocks: int, frozen: int) -> str:
+    return f"Whisper tiny.en front end and {blocks} blocks, {frozen} of them frozen"
 
-    Raises where the two files disagree by more than 1e-4.
+
+def encoder_of(recipe: Recipe, model: EmotionModel, places: Places) -> tuple[EncoderPart, dict[str, Any]]:
+    """A wholly frozen encoder as the run that it comes from exported it, and how that file describes it: which blocks were frozen there
+    changes no number, but it does the graph. Raises RecipeError where it does not give what the recipe reads."""
+    run = encoder_file(recipe, places.runs)
+    frozen = recipe.model.frozen_blocks if run is None else encoder_record(recipe, run)["model"]["frozen_blocks"]
+    if model.first_layer > frozen:
+        raise RecipeError(
+            f"model.first_layer {model.first_layer}: the file of {recipe.model.encoder_of}'s encoder begins with layer {frozen}"
+        )
+    about = {"encoder": encoder_text(recipe.model.blocks, frozen)}
+    return EncoderPart(model.encoder, frozen, model.first_layer, model.pool), about
+
+
+def paths_of(stem: str, root: Path) -> dict[str, Path]:
+    """Format -> file."""
+    folder = root / "checkpoints"
+    return {"onnx": folder / "onnx" / f"{stem}.onnx", "torchscript": folder / "torchscript" / f"{stem}.ts"}
+
+
+def opened(encoders: dict[str, Path], readouts: dict[str, Path], frame: int) -> dict[str, Runtime]:
+    """Format -> both files as the package runs them; `frame` in samples."""
+    return {kind: open_parts(path, readouts[kind], kind, frame=frame, device="cpu") for kind, path in encoders.items()}
+
+
+def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool = True, whole: bool = False) -> dict[str, Any]:
+    """Writes a run's files and their registry entry under `root`; with `record`, the run's record goes to training/records. Returns the
+    entry.
+
+    Where nothing of the encoder is trained, it stands in a file of its own, which other checkpoints have too, and the read-out in another;
+    else, or with `whole`, all is one file. Raises where ONNX and TorchScript disagree by more than 1e-4.
     """
     prepared = prepare(recipe, places)
-    run = prepared.record()
     model = rounded_to_half(prepared.trained())
-    classes = len(recipe.data.labels)
-    description = description_of(recipe, recipe.task, model.frame_hop, run["temperature"])
-    files = {
-        ("onnx", "fp16"): root / "checkpoints" / "onnx" / f"{recipe.name}.onnx",
-        ("onnx", "int8"): root / "checkpoints" / "onnx" / f"{recipe.name}-int8.onnx",
-        ("torchscript", "fp16"): root / "checkpoints" / "torchscript" / f"{recipe.name}.ts",
-    }
-    proto = onnx_graph(model, classes)
+    description = description_of(recipe, recipe.task, model.frame_hop, prepared.record()["temperature"])
+    if recipe.model.frozen_blocks == recipe.model.blocks and not whole:
+        files, runtime = _write_parts(prepared, model, description, places, root)
+    else:
+        files, runtime = _write_whole(prepared, model, description, root)
+    golden = {"logits": golden_logits(runtime)}
+    return publish(prepared, prepared.record(), description, model, files, golden, root, RECORDS if record else None)
+
+
+def _write_whole(prepared: Prepared, model: EmotionModel, description: dict[str, Any], root: Path) -> tuple[Files, Runtime]:
+    """The files, and the ONNX one opened."""
+    name, classes = prepared.recipe.name, len(prepared.recipe.data.labels)
+    half, small, traced = paths_of(name, root)["onnx"], paths_of(f"{name}-int8", root)["onnx"], paths_of(name, root)["torchscript"]
+    proto = onnx_of(whole_graph(model, classes))
     reference = reference_of(model, prepared.examples.train, prepared.features, classes)
-    write_onnx(quantised(proto), description, files["onnx", "int8"], reference)
-    write_onnx(proto, description, files["onnx", "fp16"], reference)
-    example = (torch.randn(2, 16_000) * 0.1, torch.tensor([16_000, 12_000]))
-    write_torchscript(Graph(model, classes), example, description, files["torchscript", "fp16"])
-    _compare(files["onnx", "fp16"], files["torchscript", "fp16"], prepared)
-    if not _int8_holds(files["onnx", "fp16"], files["onnx", "int8"], prepared):
-        files.pop(("onnx", "int8")).unlink()
-    published = {("model", *key): path for key, path in files.items()}
-    golden = {"logits": _golden(model, classes)}
-    return publish(prepared, run, description, model, published, golden, root, RECORDS if record else None)
+    write_onnx(quantised(proto), description, small, reference)
+    write_onnx(proto, description, half, reference)
+    write_torchscript(Graph(model, classes), HEARD, description, traced)
+    exact = open_runtime(half, "onnx", device="cpu")
+    compare(exact, open_runtime(traced, "torchscript", device="cpu"), prepared.examples.test)
+    files = {("model", "onnx", "fp16"): half, ("model", "onnx", "int8"): small, ("model", "torchscript", "fp16"): traced}
+    if not _int8_holds(exact, open_runtime(small, "onnx", device="cpu"), prepared):
+        files.pop(("model", "onnx", "int8")).unlink()
+    return files, exact
+
+
+def _write_parts(prepared: Prepared, model: EmotionModel, description: dict[str, Any], places: Places, root: Path) -> tuple[Files, Runtime]:
+    """The files, and those of ONNX opened."""
+    recipe, classes = prepared.recipe, len(prepared.recipe.data.labels)
+    encoder, about = encoder_of(recipe, model, places)
+    own = {**description, "role": "readout"}
+    first, second = readout_graphs(model, classes, encoder)
+    reference = reference_of(model, prepared.examples.train, prepared.features, classes)
+    encoders, readouts = paths_of(encoder_name(recipe), root), paths_of(f"{recipe.name}-readout", root)
+    write_part(encoder_graph(encoder), {**alone(description), **about}, encoders, root, recipe.name)
+    write_onnx(onnx_of(first), own, readouts["onnx"], reference)
+    write_torchscript(second.module, second.example, own, readouts["torchscript"])
+    runtimes = opened(encoders, readouts, model.frame_samples)
+    compare(runtimes["onnx"], runtimes["torchscript"], prepared.examples.test)
+    files = {("encoder", kind, "fp16"): path for kind, path in encoders.items()}
+    return files | {("readout", kind, "fp16"): path for kind, path in readouts.items()}, runtimes["onnx"]
 
 
 class Trained(Protocol):
@@ -212,7 +263,7 @@ def publish(
     run: dict[str, Any],
     description: dict[str, Any],
     model: nn.Module,
-    files: dict[tuple[str, str, str], Path],
+    files: Files,
     golden: dict[str, Any],
     root: Path,
     records: Path | None,
@@ -251,10 +302,19 @@ def publish(
     register(entry, root / "checkpoints.yaml")
     if records is not None:
         records.mkdir(exist_ok=True)
-        sums = {"-".join(word for word in key if word != "model"): sha256(path) for key, path in files.items()}
+        sums = {file_key(*key): sha256(path) for key, path in files.items()}
         text = json.dumps({**run, "test": test_scores(prepared), "files": sums}, indent=1) + "\n"
         (records / f"{recipe.name}.json").write_text(text, encoding="utf-8")
     return entry
+
+
+def file_key(role: str, kind: str, precision: str) -> str:
+    """What a record calls a file.
+
+    >>> file_key("model", "onnx", "fp16"), file_key("encoder", "onnx", "fp16")
+    ('onnx-fp16', 'encoder-onnx-fp16')
+    """
+    return "-".join(word for word in (role, kind, precision) if word != "model")
 
 
 def register(entry: dict[str, Any], registry: Path) -> None:
@@ -267,43 +327,32 @@ def register(entry: dict[str, Any], registry: Path) -> None:
     registry.write_text(head + text, encoding="utf-8")
 
 
-def _golden(model: EmotionModel, classes: int) -> list[float]:
-    samples = torch.from_numpy(np.asarray(tone(), dtype=np.float32))[None]
-    with torch.no_grad():
-        output = Graph(model, classes).eval()(samples, torch.tensor([samples.shape[1]]))
-    return [round(float(value), 5) for value in output.logits[0]]
+def golden_logits(runtime: Runtime) -> list[float]:
+    """Of the golden tone."""
+    waveform = np.asarray(tone(), dtype=np.float32)[None]
+    return [round(float(value), 5) for value in runtime.run(waveform, np.array([waveform.shape[1]]))["logits"][0]]
 
 
-def _compare(onnx_file: Path, torchscript_file: Path, prepared: Prepared, clips: int = 16) -> None:
-    """Both files on real test clips in one padded batch (benchmarks/accuracy/parity.py has the training module and single clips too)."""
-    chosen = prepared.examples.test[:: max(1, len(prepared.examples.test) // clips)][:clips]
-    waveform, lengths = padded(chosen)
-    first = _session(onnx_file).run(list(OUTPUTS), {"waveform": waveform, "lengths": lengths})
-    with torch.no_grad():
-        second = torch.jit.load(str(torchscript_file))(torch.from_numpy(waveform), torch.from_numpy(lengths))
-    worst = {name: float(np.abs(a - b.numpy()).max()) for name, a, b in zip(OUTPUTS, first, second, strict=True)}
+def compare(first: Runtime, second: Runtime, examples: Sequence[Example], clips: int = 16) -> None:
+    """Both formats on real clips in one padded batch (benchmarks/accuracy/parity.py has the training module and single clips too). Raises
+    RuntimeError where they disagree."""
+    waveform, lengths = padded(examples[:: max(1, len(examples) // clips)][:clips])
+    one, other = first.run(waveform, lengths), second.run(waveform, lengths)
+    worst = {name: float(np.abs(one[name] - other[name]).max()) for name in OUTPUTS}  # type: ignore[literal-required]
     log.info("ONNX against TorchScript, largest difference: %s", worst)
     if max(worst["logits"], worst["frames"]) > TOLERANCE:
         raise RuntimeError(f"ONNX and TorchScript differ by more than {TOLERANCE}: {worst}")
 
 
-def _int8_holds(exact: Path, small: Path, prepared: Prepared, size: int = 8) -> bool:
+def _int8_holds(exact: Runtime, small: Runtime, prepared: Prepared, size: int = 8) -> bool:
     """Whether int8 keeps the pooled UAR of the validation speakers within `INT8_LOSS`."""
     examples = sorted(prepared.examples.validation, key=lambda example: example.utterance.duration or 0.0)
     found = []
-    for file in (exact, small):
-        session = _session(file)
-        parts = []
-        for start in range(0, len(examples), size):
-            waveform, lengths = padded(examples[start : start + size])
-            parts.append(session.run(["logits"], {"waveform": waveform, "lengths": lengths})[0])
+    for runtime in (exact, small):
+        parts = [runtime.run(*padded(examples[start : start + size]))["logits"] for start in range(0, len(examples), size)]
         found.append(score(np.concatenate(parts), examples, prepared.recipe.data.labels, intervals=False).pooled.uar)
     log.info("validation UAR: fp16 %.4f, int8 %.4f", *found)
     return found[1] >= found[0] - INT8_LOSS
-
-
-def _session(file: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
 
 def padded(examples: Sequence[Example]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -1,15 +1,54 @@
-"""What every exported file goes through: weights of ONNX stored as fp16, and nothing of the exporter's machine left inside."""
+"""What every exported file goes through: a module with named ports, weights of ONNX stored as fp16, and nothing of the exporter's machine
+left inside."""
 
 from __future__ import annotations
 
 import math
 import zipfile
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A module with the names of its ports, inputs to trace it with, and which axes of these may have any size.
+
+    defaults: further inputs, which may be left out of an ONNX file, and what they are then.
+    """
+
+    module: nn.Module
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    example: tuple[Tensor, ...]
+    axes: tuple[dict[int, Any], ...]
+    defaults: dict[str, Tensor] = field(default_factory=dict)
+
+
+def onnx_of(graph: Exportable) -> onnx.ModelProto:
+    """Weights in fp32, without what the exporter notes about its machine."""
+    program = torch.onnx.export(
+        graph.module.eval().requires_grad_(False),
+        (*graph.example, *graph.defaults.values()),
+        dynamo=True,
+        verbose=False,
+        input_names=[*graph.inputs, *graph.defaults],
+        output_names=list(graph.outputs),
+        dynamic_shapes=(*graph.axes, *({} for _ in graph.defaults)),
+    )
+    assert program is not None
+    proto: onnx.ModelProto = program.model_proto
+    strip_traces(proto)
+    # An input with an initializer of its name is one that may be left out.
+    proto.graph.initializer.extend(numpy_helper.from_array(value.numpy(), name) for name, value in graph.defaults.items())
+    return proto
 
 
 def store_as_half(model: onnx.ModelProto, keep: Collection[str] = (), fewest: int = 2) -> None:

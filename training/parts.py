@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,13 @@ from torch.export import Dim
 
 from emoser.checkpoints import list_checkpoints
 from emoser.runtimes.onnx import POOLED, SCALE, SHIFT
-from training.encoders import Encoder
 from training.encoders.states import encode
-from training.graphs import Graph
+from training.graphs import Exportable
 from training.model import Adjustment, EmotionModel, Pooled
 from training.recipe import Recipe, RecipeError
+
+if TYPE_CHECKING:
+    from training.encoders import Encoder
 
 BATCH, SAMPLES = Dim("batch", min=1, max=4096), Dim("samples", min=1600, max=480_000)
 FRAMES = Dim("frames", min=1, max=4096)
@@ -90,18 +92,16 @@ class AdaptableReadoutPart(ReadoutPart):
         return (*outputs, pooled.vector)
 
 
-def encoder_graph(part: EncoderPart) -> Graph:
-    return Graph(part.eval(), outputs=("states", "frame_lengths", "starts"), **FROM_WAVEFORM)
+def encoder_graph(part: EncoderPart) -> Exportable:
+    return Exportable(part.eval(), outputs=("states", "frame_lengths", "starts"), **FROM_WAVEFORM)
 
 
-def readout_graph(
-    module: nn.Module, encoder: EncoderPart, outputs: tuple[str, ...] = READ, defaults: dict[str, Tensor] | None = None
-) -> Graph:
-    """The graph of a read-out over what `encoder` gives."""
+def over_states(module: nn.Module, encoder: EncoderPart, outputs: tuple[str, ...], defaults: dict[str, Tensor] | None = None) -> Exportable:
+    """A graph over what `encoder` gives."""
     with torch.no_grad():
         states, frame_lengths, _ = encoder(*HEARD)
     axes = ({0: BATCH, 1: FRAMES}, {0: BATCH})
-    return Graph(module.eval(), ("states", "frame_lengths"), outputs, (states, frame_lengths), axes, defaults or {})
+    return Exportable(module.eval(), ("states", "frame_lengths"), outputs, (states, frame_lengths), axes, defaults or {})
 
 
 def neutral(width: int) -> dict[str, Tensor]:
@@ -109,11 +109,11 @@ def neutral(width: int) -> dict[str, Tensor]:
     return {SCALE: torch.ones(width), SHIFT: torch.zeros(width)}
 
 
-def readout_graphs(model: EmotionModel, classes: int, encoder: EncoderPart) -> tuple[Graph, Graph]:
+def readout_graphs(model: EmotionModel, classes: int, encoder: EncoderPart) -> tuple[Exportable, Exportable]:
     """For ONNX, where it can be adapted, and for TorchScript."""
     adaptable = AdaptableReadoutPart(model, classes)
-    first = readout_graph(adaptable, encoder, (*READ, POOLED), neutral(model.vector_width))
-    return first, readout_graph(ReadoutPart(model, classes), encoder)
+    first = over_states(adaptable, encoder, (*READ, POOLED), neutral(model.vector_width))
+    return first, over_states(ReadoutPart(model, classes), encoder, READ)
 
 
 def encoder_name(recipe: Recipe) -> str:

@@ -12,7 +12,7 @@ import shutil
 from dataclasses import replace
 from typing import Any
 
-from training.export import run_export
+from training.export import file_key, run_export
 from training.recipe import Recipe
 from training.runs import RECORDS, Places, prepare, run_evaluate, run_fit
 from training.unseen import fit_encoder
@@ -37,7 +37,7 @@ def run_reproduce(recipe: Recipe, places: Places) -> int:
     run_fit(recipe, places)
     test = run_evaluate(recipe, places)
     entry = run_export(recipe, places, root=prepared.folder / "exported", record=False)
-    made = {f"{part['format']}-{part['precision']}": part["sha256"] for part in entry["parts"]}
+    made = {file_key(part["role"], part["format"], part["precision"]): part["sha256"] for part in entry["parts"]}
     if made == recorded["files"]:
         log.info("the same files, byte for byte")
         return 0

@@ -13,7 +13,7 @@ from emoser.results import SCHEMA
 
 
 def to_dict(entry: Description) -> dict[str, Any]:
-    """All fields of the registry, and `installed`: whether a file of it lies beside the registry, so that no download is needed. An
+    """All fields of the registry, and `installed`: whether files that answer lie beside the registry, so that no download is needed. An
     ensemble has no files but `members`, and only a transducer has what belongs to its text."""
     result = asdict(entry)
     folder = result.pop("folder", None)
@@ -27,7 +27,7 @@ def to_dict(entry: Description) -> dict[str, Any]:
             return result
         if entry.golden.tokens is None:
             del result["golden"]["tokens"]
-        result["installed"] = any((entry.folder / part.path).is_file() for part in entry.parts)
+        result["installed"] = any(all((entry.folder / part.path).is_file() for part in entry.files(*kind)) for kind in entry.kinds)
         del result["members"]
     return result
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from emoser.checkpoints import Checkpoint
+    from emoser.runtimes import Runtime
 
 TOLERANCE = 1e-3  # of a logit against the registry's golden value
 PACKAGES = ("numpy", "soxr", "click", "rich", "pyyaml", "huggingface_hub")
@@ -154,26 +155,51 @@ def _checkpoints() -> Iterator[Check]:
                 intact = intact and part.format != "onnx"
                 yield Check(name, "error", wrong, "install emoser again")
             elif part.role == "model" and part.format == "onnx" and part.precision != "int8":
-                yield from _guarded(lambda entry=entry, path=path, name=name: _golden(name, path, entry.golden.logits))  # type: ignore[misc]
+                yield from _guarded(lambda entry=entry, path=path, name=name: _golden(name, path, entry))  # type: ignore[misc]
             else:
                 yield Check(name, "ok", f"{path.name}: sha256 as in the registry")
         if entry.task == "transducer" and intact:
             yield from _guarded(lambda entry=entry: _golden_text(entry))  # type: ignore[misc]
+        elif intact and any(part.role == "readout" for part in entry.parts):
+            yield from _guarded(lambda entry=entry: _golden_parts(entry))  # type: ignore[misc]
 
 
-def _golden(name: str, path: Path, expected: tuple[float, ...]) -> Iterator[Check]:
-    import numpy as np
-
-    from emoser.audio import tone
+def _golden(name: str, path: Path, entry: Checkpoint) -> Iterator[Check]:
     from emoser.runtimes import open_runtime
 
-    waveform = tone()
-    outputs = open_runtime(path, "onnx", device="cpu").run(waveform[None], np.array([len(waveform)], np.int64))
-    apart = float(np.abs(outputs["logits"][0] - np.array(expected)).max())
+    apart = _apart(open_runtime(path, "onnx", device="cpu"), entry)
     if apart <= TOLERANCE:
         yield Check(name, "ok", f"{path.name}: sha256 as in the registry, output within {max(apart, 1e-7):.0e}")
     else:
         yield _otherwise(name, f"{path.name}: output is {apart:.2g} off the known values, at most {TOLERANCE:g} is allowed")
+
+
+def _golden_parts(entry: Checkpoint) -> Iterator[Check]:
+    """The read-outs with the encoder."""
+    from emoser.runtimes.readouts import open_parts
+
+    for part in entry.parts:
+        if (part.role, part.format) != ("readout", "onnx"):
+            continue
+        readout, encoder = (entry.folder / each.path for each in entry.files("onnx", part.precision))
+        apart = _apart(open_parts(encoder, readout, "onnx", frame=entry.frame, device="cpu"), entry)
+        if apart <= TOLERANCE:
+            yield Check(entry.name, "ok", f"both parts together: output within {max(apart, 1e-7):.0e}")
+        else:
+            yield _otherwise(
+                entry.name, f"both parts together: output is {apart:.2g} off the known values, at most {TOLERANCE:g} is allowed"
+            )
+
+
+def _apart(opened: Runtime, entry: Checkpoint) -> float:
+    """How far the logits of the golden tone are from the known ones."""
+    import numpy as np
+
+    from emoser.audio import tone
+
+    waveform = tone()
+    outputs = opened.run(waveform[None], np.array([len(waveform)], np.int64))
+    return float(np.abs(outputs["logits"][0] - np.array(entry.golden.logits)).max())
 
 
 def _golden_text(entry: Checkpoint) -> Iterator[Check]:

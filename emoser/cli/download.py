@@ -18,7 +18,7 @@ Examples:
 @click.option("--runtime", type=click.Choice(["onnx", "torchscript"]), default="onnx", show_default=True, help="Which file.")
 @click.option("--precision", type=click.Choice(["fp16", "int8", "fp32"]), help="Which file, where there are several.")
 def download(name: str, runtime: str, precision: str | None) -> int:
-    """Fetch a checkpoint from its hub into the cache, check its sha256, and print where it lies: a transducer's files, one a line.
+    """Fetch a checkpoint from its hub into the cache, check its sha256, and print where it lies; of several files, one a line.
 
     Afterwards it works offline under the same name. What came with emoser needs no download.
     """

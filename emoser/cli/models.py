@@ -50,9 +50,5 @@ def models(commercial: bool, format: str | None) -> int:
 
 
 def _size(entry: Checkpoint) -> int:
-    """Bytes of the smallest set of files that answers: one file, or those of all roles of a transducer."""
-    sets: dict[tuple[str, str], int] = {}
-    for part in entry.parts:
-        kind = part.format, part.precision
-        sets[kind] = sets.get(kind, 0) + part.size
-    return min(sets.values())
+    """Bytes of the smallest set of files that answers."""
+    return min(sum(part.size for part in entry.files(*kind)) for kind in entry.kinds)

@@ -15,7 +15,7 @@ from emoser.errors import CheckpointError
 from emoser.models.options import Options
 from emoser.models.transducer import Heard, Parts, hear, lattice, mean_over, pieces_of, posteriors, text_of, words_of
 from emoser.models.utterance import SILENCE, Result, UtteranceModel
-from emoser.pooling import weighted_mean
+from emoser.pooling import on_clip_axis, weighted_mean
 from emoser.results import Embedding, Word
 from emoser.runtimes import INPUTS, OUTPUTS, Outputs, Port
 from emoser.runtimes.parts import Graph
@@ -42,7 +42,7 @@ class Decoder:
         if about.state is None or about.symbols is None or about.frame_temperature is None:
             raise CheckpointError(f'"{about.name}" does not say what a transducer must: its symbols, state and frame_temperature')
         self._about, self.symbols, self._frame_temperature = about, about.symbols, about.frame_temperature
-        self.frame = round(about.frame_hop * about.sample_rate)  # samples
+        self.frame = about.frame
         encoder = graphs["encoder"]
         self.name, self.device, self.threads = encoder.name, encoder.device, encoder.threads
         self.metadata: Mapping[str, Any] = encoder.metadata
@@ -69,10 +69,10 @@ class Decoder:
         """`posteriors` -> logits (frames, classes) of the frames of the clip's own time axis, which has `samples` samples."""
         logits = np.log(np.maximum(probabilities, SMALLEST)) * self._about.temperature
         logits -= logits.mean(axis=1, keepdims=True)
-        frames = np.zeros((-(-samples // self.frame), logits.shape[1]), np.float32)
-        inside = logits[: max(0, len(frames) - heard.start)]
-        frames[heard.start : heard.start + len(inside)] = inside
-        return frames
+        total = -(-samples // self.frame)
+        counts, starts = np.array([len(logits)]), np.array([heard.start])
+        placed: NDArray[np.float32] = on_clip_axis(logits[None].astype(np.float32), counts, starts, total)[0]
+        return placed
 
     def words(self, heard: Heard, probabilities: NDArray[np.float64]) -> list[Word]:
         """What is said, with times in seconds of the clip's own axis; each word has the label of the mean of `posteriors` over its time."""

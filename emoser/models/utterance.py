@@ -226,7 +226,7 @@ class UtteranceModel(Diarizing, Adapting):
             self._window,
             settings,
             classes=len(self.labels),
-            frame=round(about.frame_hop * about.sample_rate),
+            frame=about.frame,
             sample_rate=about.sample_rate,
             longest=about.longest_window,
             temperature=about.temperature,

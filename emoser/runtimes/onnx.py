@@ -59,33 +59,46 @@ class OnnxGraph:
         return dict(zip(names, self._session.run(names, feeds), strict=True))
 
 
-class OnnxRuntime(OnnxGraph):
-    """A file with the interface of utterance checkpoints."""
+class AdaptableGraph(OnnxGraph):
+    """A file that can be adapted where it carries a reference."""
 
     def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
         super().__init__(path, device=device, threads=threads)
-        check_interface(path, "an emoser graph", (INPUTS, OUTPUTS), (self.inputs, self.outputs))
-        self.outputs = tuple(port for port in self.outputs if port.name != POOLED)
         self.reference = _reference(self._session, path)
         self._adaptation: dict[str, NDArray[np.float32]] = {}
 
-    def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
-        logits, frames, embedding, frame_lengths = self._session.run(
-            [port.name for port in OUTPUTS], {"waveform": waveform, "lengths": lengths, **self._adaptation}
-        )
-        return Outputs(logits=logits, frames=frames, embedding=embedding, frame_lengths=frame_lengths)
+    def __call__(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return super().__call__({**feeds, **self._adaptation})
 
-    def pooled(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        logits, vectors = self._session.run(["logits", POOLED], {"waveform": waveform, "lengths": lengths})
-        return logits, vectors
+    def unadapted(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        return super().__call__(feeds)
 
     def adapted(self, adaptation: Adaptation) -> Self:
+        """The same file, adapted. Raises CheckpointError for the adaptation of another one."""
         width = None if self.reference is None else len(self.reference.deviation)
         if len(adaptation.scale) != width:
             raise CheckpointError(f"the adaptation is of {len(adaptation.scale)} values, the file has {width}: it was made for another one")
         other = copy.copy(self)
         other._adaptation = {SCALE: adaptation.scale, SHIFT: adaptation.shift}
         return other
+
+
+class OnnxRuntime(AdaptableGraph):
+    """A file with the interface of utterance checkpoints."""
+
+    def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
+        super().__init__(path, device=device, threads=threads)
+        check_whole(path, self.metadata)
+        check_interface(path, "an emoser graph", (INPUTS, OUTPUTS), (self.inputs, self.outputs))
+        self.outputs = tuple(port for port in self.outputs if port.name != POOLED)
+
+    def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
+        found = self({"waveform": waveform, "lengths": lengths})
+        return Outputs(logits=found["logits"], frames=found["frames"], embedding=found["embedding"], frame_lengths=found["frame_lengths"])
+
+    def pooled(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        logits, vectors = self._session.run(["logits", POOLED], {"waveform": waveform, "lengths": lengths})
+        return logits, vectors
 
 
 def _cuda_session(ort: ModuleType, path: Path, options: Any, providers: list[str]) -> Any:
@@ -157,6 +170,12 @@ def parse_metadata(text: str | bytes | None, path: Path) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise CheckpointError(f"{path}: its {KEY} metadata is not a JSON object")
     return data
+
+
+def check_whole(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Raises CheckpointError for a file that says it is one of several of its checkpoint."""
+    if role := metadata.get("role"):
+        raise CheckpointError(f"{path} is the {role} of a checkpoint of several files; give the checkpoint's name or folder")
 
 
 def check_interface(path: Path, what: str, expected_ports: Ports, found_ports: Ports) -> None:

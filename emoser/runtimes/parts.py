@@ -1,4 +1,4 @@
-"""The files of a transducer, one for each role -> graphs on named arrays (docs/architecture.md, "Transducers")."""
+"""The files of a checkpoint of several, one for each role -> graphs on named arrays (docs/architecture.md, "Parts", "Transducers")."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from emoser.errors import CheckpointError
-from emoser.runtimes import INPUTS, Port
+from emoser.runtimes import INPUTS, OUTPUTS, Port
 
 
 class Graph(Protocol):
@@ -25,17 +25,13 @@ class Graph(Protocol):
 
 PAIR = (Port("frames", "float32", ("batch", "width")), Port("steps", "float32", ("batch", "width")))
 LENGTHS = Port("frame_lengths", "int64", ("batch",))
+STATES = (Port("states", "float32", ("batch", "frames", "hidden")), LENGTHS)
 STATE = ("layers", "batch", "state")
 # Role -> inputs, outputs.
 PORTS: dict[str, tuple[tuple[Port, ...], tuple[Port, ...]]] = {
-    "encoder": (
-        INPUTS,
-        (Port("states", "float32", ("batch", "frames", "hidden")), LENGTHS, Port("starts", "int64", ("batch",))),
-    ),
-    "frames": (
-        (Port("states", "float32", ("batch", "frames", "hidden")), LENGTHS),
-        (Port("frames", "float32", ("batch", "frames", "width")),),
-    ),
+    "encoder": (INPUTS, (*STATES, Port("starts", "int64", ("batch",)))),
+    "readout": (STATES, tuple(port for port in OUTPUTS if port.name != "frame_lengths")),
+    "frames": (STATES, (Port("frames", "float32", ("batch", "frames", "width")),)),
     "predictor": (
         (Port("tokens", "int64", ("batch",)), Port("hidden", "float32", STATE), Port("cell", "float32", STATE)),
         (Port("steps", "float32", ("batch", "width")), Port("hidden_after", "float32", STATE), Port("cell_after", "float32", STATE)),
@@ -54,10 +50,10 @@ def open_part(role: str, path: Path, format: str, *, device: str = "auto", threa
 
         opened = TorchScriptGraph(path, inputs, outputs, device=device, threads=threads)
     else:
-        from emoser.runtimes.onnx import OnnxGraph, check_interface
+        from emoser.runtimes.onnx import AdaptableGraph, OnnxGraph, check_interface
 
-        opened = graph = OnnxGraph(path, device=device, threads=threads)
-        check_interface(path, f"the {role} of a transducer", (inputs, outputs), (graph.inputs, graph.outputs))
+        opened = graph = (AdaptableGraph if role == "readout" else OnnxGraph)(path, device=device, threads=threads)
+        check_interface(path, f"the {role} of a checkpoint", (inputs, outputs), (graph.inputs, graph.outputs))
     if (inside := opened.metadata.get("role", role)) != role:
-        raise CheckpointError(f"{path} is the {inside} of a transducer, not its {role}")
+        raise CheckpointError(f"{path} is the {inside} of a checkpoint, not its {role}")
     return opened

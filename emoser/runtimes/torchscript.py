@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emoser.errors import CheckpointError, DeviceError, MissingExtra
 from emoser.runtimes import INPUTS, OUTPUTS, Outputs, Port
 from emoser.runtimes.device import check_device, check_threads
-from emoser.runtimes.onnx import parse_metadata
+from emoser.runtimes.onnx import check_whole, parse_metadata
 
 EXTRA_FILE = "emoser.json"
 
@@ -60,6 +60,7 @@ class TorchScriptRuntime(TorchScriptGraph):
 
     def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
         super().__init__(path, INPUTS, OUTPUTS, device=device, threads=threads)
+        check_whole(path, self.metadata)
 
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         found = self({"waveform": waveform, "lengths": lengths})

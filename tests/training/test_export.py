@@ -24,7 +24,7 @@ import emoser
 from emoser.adaptation import Adaptation
 from emoser.checkpoints import list_checkpoints
 from emoser.digests import sha256
-from emoser.runtimes import Adaptable, open_runtime
+from emoser.runtimes import Adaptable, Outputs, open_runtime
 from training import export
 from training.adaptation import reference_of
 from training.evaluate import softmax
@@ -252,7 +252,7 @@ def test_the_package_finds_it_in_the_registry_and_says_what_training_says(export
 # refusals
 
 
-def test_an_int8_file_that_costs_accuracy_is_not_shipped(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_int8_file_that_costs_accuracy_is_not_shipped(exported: Exported) -> None:
     examples = sorted(exported.run.examples.validation, key=lambda example: example.utterance.duration)
     truth = np.eye(len(LABELS), dtype=np.float32)[[example.target for example in examples]]
     wrong = truth.copy()
@@ -262,27 +262,26 @@ def test_an_int8_file_that_costs_accuracy_is_not_shipped(exported: Exported, mon
         def __init__(self, rows: np.ndarray) -> None:
             self.rows = iter(rows)
 
-        def run(self, names: list[str], feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-            return [np.stack([next(self.rows) for _ in feeds["lengths"]])]
+        def run(self, waveform: np.ndarray, lengths: np.ndarray) -> dict[str, np.ndarray]:
+            return {"logits": np.stack([next(self.rows) for _ in lengths])}
 
     for small, holds in ((truth, True), (wrong, False)):
-        sessions = {"exact": truth, "small": small}
-        monkeypatch.setattr(export, "_session", lambda file, sessions=sessions: Fixed(sessions[file.name]))
-        assert export._int8_holds(Path("exact"), Path("small"), exported.run) is holds
+        assert export._int8_holds(Fixed(truth), Fixed(small), exported.run) is holds
 
 
 def test_files_that_disagree_are_an_error(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
-    onnx_file, torchscript_file = exported.file("onnx-fp16"), exported.file("torchscript-fp16")
-    export._compare(onnx_file, torchscript_file, exported.run)
-    graph = torch.jit.load(str(torchscript_file))
+    one, other = (open_runtime(exported.file(kind), kind.split("-")[0]) for kind in ("onnx-fp16", "torchscript-fp16"))
+    export.compare(one, other, exported.run.examples.test)
+    run = other.run
 
-    def off(waveform: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
-        logits, *others = graph(waveform, lengths)
-        return logits + 2e-4, *others
+    def off(waveform: np.ndarray, lengths: np.ndarray) -> Outputs:
+        found = run(waveform, lengths)
+        found["logits"] += 2e-4
+        return found
 
-    monkeypatch.setattr(torch.jit, "load", lambda path: off)
+    monkeypatch.setattr(other, "run", off)
     with pytest.raises(RuntimeError, match="differ by more than"):
-        export._compare(onnx_file, torchscript_file, exported.run)
+        export.compare(one, other, exported.run.examples.test)
 
 
 def test_a_run_without_test_scores_is_not_exported(exported: Exported, tmp_path: Path) -> None:

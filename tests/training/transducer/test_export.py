@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 import yaml
@@ -22,16 +21,17 @@ import yaml
 from emoser.checkpoints import list_checkpoints
 from emoser.digests import sha256
 from emoser.models.transducer import Part, Parts, beam_search, greedy, hear, lattice, pieces_of, posteriors, text_of, words_of
+from emoser.runtimes.readouts import open_parts
 from training.export import drop_unused
 from training.export import test_scores as scores_of_test
 from training.graphs import strip_torchscript
+from training.model import on_clip_axis
+from training.parts import unchanged_for_others
 from training.runs import CLONE, Places
 from training.systems.transducer import export
 from training.systems.transducer.data import Clips
 from training.systems.transducer.decode import TorchNetwork, frame_by_frame
 from training.systems.transducer.export import (
-    EncoderPart,
-    FrameWisePart,
     compare,
     graphs_of,
     onnx_part,
@@ -41,7 +41,7 @@ from training.systems.transducer.export import (
 )
 from training.systems.transducer.fit import said_of
 from training.systems.transducer.model import TransducerModel
-from training.systems.transducer.networks import ENT, FENT
+from training.systems.transducer.networks import ENT, FENT, FrameWise
 from training.systems.transducer.runs import Prepared
 
 pytestmark = pytest.mark.usefixtures("accelerate_anew")
@@ -130,7 +130,7 @@ def test_the_encoder_gives_what_the_module_gives(exported: Callable[[str], Expor
     parts = made.parts(kind)
     for waveform, lengths in SHAPES.values():
         with torch.no_grad():
-            expected = EncoderPart(made.model)(torch.from_numpy(waveform), torch.from_numpy(lengths))
+            expected = made.model.encode(torch.from_numpy(waveform), torch.from_numpy(lengths))
             layers, counts, _ = made.model.listen(torch.from_numpy(waveform), torch.from_numpy(lengths))
             frames = made.model.network.frames(layers, counts).numpy()
         found = parts.encoder({"waveform": waveform, "lengths": lengths})
@@ -206,18 +206,22 @@ def test_silence_alone_is_decoded_too(exported: Callable[[str], Exported]) -> No
     assert all(np.isfinite(item.logits).all() for item in heard)
 
 
-def test_the_baseline_is_an_utterance_checkpoint(exported: Callable[[str], Exported]) -> None:
+@pytest.mark.parametrize("kind", ["onnx", "torchscript"])
+def test_the_baseline_is_an_utterance_checkpoint(exported: Callable[[str], Exported], kind: str) -> None:
     made = exported("framewise")
-    session = onnxruntime.InferenceSession(str(made.file("model", "onnx")), providers=["CPUExecutionProvider"])
-    assert [port.name for port in session.get_outputs()] == ["logits", "frames", "embedding", "frame_lengths"]
+    runtime = open_parts(made.file("encoder", kind), made.file("readout", kind), kind, frame=640)
+    assert isinstance(made.model.network, FrameWise)
     for waveform, lengths in SHAPES.values():
         with torch.no_grad():
-            expected = FrameWisePart(made.model)(torch.from_numpy(waveform), torch.from_numpy(lengths))
-        found = session.run(None, {"waveform": waveform, "lengths": lengths})
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_allclose(one, other.numpy(), atol=2e-4)
+            layers, counts, starts = made.model.listen(torch.from_numpy(waveform), torch.from_numpy(lengths))
+            logits, embedding, read = made.model.network(layers, counts)
+            frames, frame_lengths = on_clip_axis(read, counts, starts, waveform.shape[1], torch.from_numpy(lengths), 640)
+        found = runtime.run(waveform, lengths)
+        for name, value in {"logits": logits, "frames": frames, "embedding": embedding, "frame_lengths": frame_lengths}.items():
+            np.testing.assert_allclose(found[name], value.numpy(), atol=2e-4, err_msg=name)
     (checkpoint,) = list_checkpoints(made.root / "checkpoints.yaml")
-    assert checkpoint.name == "tiny" and [part.format for part in checkpoint.parts] == ["onnx", "torchscript"]
+    assert checkpoint.name == "tiny" and checkpoint.kinds == (("onnx", "fp16"), ("torchscript", "fp16"))
+    assert [part.role for part in checkpoint.files("onnx")] == ["readout", "encoder"]
 
 
 @pytest.mark.parametrize("system", ["ent", "fent"])
@@ -267,16 +271,12 @@ def test_nothing_inside_names_a_place_on_this_machine(exported: Callable[[str], 
 
 def test_formats_that_disagree_are_an_error(exported: Callable[[str], Exported]) -> None:
     made = exported("ent")
-    graphs = graphs_of(made.model)
-    both = {
-        "onnx": {role: onnx_part(made.file(role, "onnx")) for role in graphs},
-        "torchscript": {role: torchscript_part(made.file(role, "torchscript"), graph) for role, graph in graphs.items()},
-    }
-    compare(both, made.model.network, made.run)
-    right = both["onnx"]["joint"]
-    both["onnx"]["joint"] = lambda feeds: {name: value + 0.01 for name, value in right(feeds).items()}
+    one, other = made.parts("onnx"), made.parts("torchscript")
+    compare(one, other, made.model.network.sizes.vocabulary, made.run)
+    right = one.joint
+    one = replace(one, joint=lambda feeds: {name: value + 0.01 for name, value in right(feeds).items()})
     with pytest.raises(RuntimeError, match="differ by"):
-        compare(both, made.model.network, made.run)
+        compare(one, other, made.model.network.sizes.vocabulary, made.run)
 
 
 def test_a_run_without_test_scores_is_not_exported(exported: Callable[[str], Exported], tmp_path: Path) -> None:
@@ -291,12 +291,12 @@ def test_a_shared_file_does_not_change(exported: Callable[[str], Exported], tmp_
     shutil.copytree(made.root, tmp_path, dirs_exist_ok=True)
     files = [tmp_path / made.file("encoder", kind).relative_to(made.root) for kind in ("onnx", "torchscript")]
     before = [file.read_bytes() for file in files]
-    with export._unchanged_for_others(*files, tmp_path, "another"):
+    with unchanged_for_others(*files, tmp_path, "another"):
         files[0].write_bytes(before[0])
-    with pytest.raises(RuntimeError, match="a part of tiny too"), export._unchanged_for_others(*files, tmp_path, "another"):
+    with pytest.raises(RuntimeError, match="a part of tiny too"), unchanged_for_others(*files, tmp_path, "another"):
         files[1].write_bytes(b"other weights")
     assert [file.read_bytes() for file in files] == before
-    with export._unchanged_for_others(*files, tmp_path, "tiny"):  # its own may
+    with unchanged_for_others(*files, tmp_path, "tiny"):  # its own may
         files[1].write_bytes(b"other weights")
 
 

@@ -6,8 +6,6 @@ recipe fits to its own clips, comes after it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
@@ -17,9 +15,6 @@ from training.encoders.states import encode, upper_states
 from training.systems.specaugment import SpecAugment
 from training.systems.transducer.networks import ENT, FENT, FrameWise, Sizes, Transducer
 from training.systems.transducer.recipe import TransducerRecipe
-
-if TYPE_CHECKING:
-    from training.encoders import Encoder
 
 NETWORKS = {"ent": ENT, "fent": FENT, "framewise": FrameWise}
 
