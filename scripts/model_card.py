@@ -44,7 +44,7 @@ def facts(entry: Checkpoint, shared: dict[str, list[str]]) -> str:
         ["recipe", f"`{entry.recipe}`"],
         ["revision", entry.revision],
     ]
-    several = entry.task == "transducer"
+    several = any(len(entry.files(*kind)) > 1 for kind in entry.kinds)
     if several:
         rows.insert(-2, ["files", f"one for each part; as ONNX {onnx_sizes(entry, {})} in all"])
     files = []

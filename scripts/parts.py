@@ -25,8 +25,8 @@ def owners(entries: Sequence[Checkpoint]) -> dict[str, list[str]]:
 def onnx_sizes(entry: Checkpoint, shared: dict[str, list[str]]) -> str:
     """Of the ONNX files by precision, in MB; those of several checkpoints are named and not counted."""
     said = []
-    for precision in dict.fromkeys(part.precision for part in entry.parts if part.format == "onnx"):
-        parts = [part for part in entry.parts if (part.format, part.precision) == ("onnx", precision)]
+    for precision in (precision for form, precision in entry.kinds if form == "onnx"):
+        parts = entry.files("onnx", precision)
         own = sum(part.size for part in parts if part.path not in shared)
         others = "".join(f" + `{Path(part.path).stem}`" for part in parts if part.path in shared)
         said.append(f"{own / 1e6:.1f} MB ({precision}){others}")
@@ -53,11 +53,10 @@ def listed(names: Sequence[str]) -> str:
 
 
 def digests(entry: Checkpoint) -> set[str]:
-    """What a result file may name as the sha256 of this checkpoint: that of a file, or of the digests of all parts of one kind."""
+    """What a result file may name as the sha256 of this checkpoint: that of a file, or of the digests of all files that run together."""
     found = {part.sha256 for part in entry.parts}
-    if entry.task == "transducer":
-        for kind in {(part.format, part.precision) for part in entry.parts if part.format != "npz"}:
-            files = entry.files(*kind)
+    for files in (entry.files(*kind) for kind in entry.kinds):
+        if len(files) > 1:
             found.add(hashlib.sha256("".join(part.sha256 for part in files).encode()).hexdigest())
     return found
 

@@ -45,7 +45,7 @@ def checkpoints() -> str:
         ]
         for entry in entries
     ]
-    files = "ONNX files" if any(entry.task == "transducer" for entry in entries) else "ONNX file"
+    files = "ONNX files" if any(len(entry.files(*kind)) > 1 for entry in entries for kind in entry.kinds) else "ONNX file"
     made = table.markdown(["name", "system", "labels", "languages", "parameters", files, "licence"], rows, numbers=False)
     return f"{made}\n\n{shared_files(entries, shared)}" if shared else made
 

@@ -50,16 +50,16 @@ def describe(model: str) -> dict[str, object]:
 
     loaded = emoser.load(model, device="cpu", offline=True)
     entry = resolve(model, offline=True).checkpoint
-    parts = [part for part in entry.parts if part.format == "onnx"] if entry else []
-    precisions = list(dict.fromkeys(part.precision for part in parts)) or [None]
+    precisions = [precision for form, precision in entry.kinds if form == "onnx"] if entry else []
+    sizes = {precision: sum(part.size for part in entry.files("onnx", precision)) for precision in precisions} if entry else {}
     return {
         "name": loaded.name,
         "revision": loaded.checkpoint.revision,
         "sha256": loaded.sha256,
         "encoder": loaded.checkpoint.encoder,
         "parameters": entry.parameters if entry else None,
-        "bytes": {kind: sum(part.size for part in parts if part.precision == kind) for kind in precisions if kind},
-        "precisions": precisions,
+        "bytes": sizes,
+        "precisions": precisions or [None],
     }
 
 
