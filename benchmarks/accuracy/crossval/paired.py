@@ -49,8 +49,8 @@ def both(first: Result, second: Result, read_out: str, corpus: str, clips: Clips
         return None
     where = np.concatenate([np.flatnonzero(clips.of_fold(fold)) for _, fold in common])
     truth = Truth.of(clips.targets[where], np.full(len(where), corpus), clips.speakers[where])
-    guesses = (np.concatenate([each[key] for key in common]) for each in (one, other))
-    return Both(truth, *guesses, len({fold for _, fold in common}))
+    guess, guess_of_other = (np.concatenate([each[key] for key in common]) for each in (one, other))
+    return Both(truth, guess, guess_of_other, len({fold for _, fold in common}))
 
 
 def differences(

@@ -68,7 +68,7 @@ class Clips:
     speakers: NDArray[np.str_]  # (clips,) as `corpus/speaker`
 
     def of_fold(self, name: str) -> NDArray[np.bool_]:
-        return self.fold == self.folds.index(name)
+        return np.equal(self.fold, self.folds.index(name))
 
     def to_dict(self) -> dict[str, Any]:
         names, numbers = np.unique(self.speakers, return_inverse=True)
