@@ -33,6 +33,8 @@ from training.adaptation import reference_of
 from training.data import Example, read
 from training.evaluate import score
 from training.graphs import Exportable, onnx_of, store_as_half, strip_torchscript, strip_traces
+from training.int8 import is_stored, rounded_to_int8, split, store_as_int8
+from training.loop import logits_of
 from training.model import AdaptableGraph, EmotionModel, Graph
 from training.parts import (
     FROM_WAVEFORM,
@@ -64,13 +66,23 @@ Files = dict[tuple[str, str, str], Path]  # by role, format and precision
 class HalfStored(nn.Module):
     """`graph` with its large weights held as fp16 and cast to fp32 where they are used, so that the TorchScript file is half the size."""
 
+    def chosen(self, parameter: nn.Parameter) -> bool:
+        return parameter.numel() >= FEWEST_HALVED
+
+    def store(self, index: int, weight: Tensor) -> None:
+        self.register_buffer(f"half_{index}", weight.half())
+
+    def stored(self, index: int) -> Tensor:
+        half: Tensor = getattr(self, f"half_{index}")
+        return half.float()
+
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
         self.graph = graph
         self.owners: list[tuple[nn.Module, str]] = []
-        large = [(name, parameter) for name, parameter in graph.named_parameters() if parameter.numel() >= FEWEST_HALVED]
+        large = [(name, parameter) for name, parameter in graph.named_parameters() if self.chosen(parameter)]
         for index, (name, parameter) in enumerate(large):
-            self.register_buffer(f"half_{index}", parameter.detach().half())
+            self.store(index, parameter.detach())
             owner, _, leaf = name.rpartition(".")
             module = graph.get_submodule(owner)
             delattr(module, leaf)
@@ -78,8 +90,25 @@ class HalfStored(nn.Module):
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         for index, (module, leaf) in enumerate(self.owners):
-            module.__dict__[leaf] = getattr(self, f"half_{index}").float()  # a plain attribute: the trace sees the cast, not a weight
+            module.__dict__[leaf] = self.stored(index)  # a plain attribute: the trace sees the cast, not a weight
         return tuple(self.graph(*inputs))
+
+
+class Int8Stored(HalfStored):
+    """The same with int8 and a scale for each output channel (training/int8.py), of a graph that was rounded to it."""
+
+    def chosen(self, parameter: nn.Parameter) -> bool:
+        return is_stored(tuple(parameter.shape), FEWEST_HALVED)
+
+    def store(self, index: int, weight: Tensor) -> None:
+        whole, scale = split(weight)
+        self.register_buffer(f"whole_{index}", whole)
+        self.register_buffer(f"scale_{index}", scale)
+
+    def stored(self, index: int) -> Tensor:
+        whole: Tensor = getattr(self, f"whole_{index}")
+        scale: Tensor = getattr(self, f"scale_{index}")
+        return whole.float() * scale
 
 
 def rounded_to_half(model: Module) -> Module:
@@ -95,9 +124,14 @@ def whole_graph(model: EmotionModel, classes: int) -> Exportable:
     return Exportable(AdaptableGraph(model, classes), outputs=(*OUTPUTS, POOLED), defaults=neutral(model.vector_width), **FROM_WAVEFORM)
 
 
-def write_onnx(proto: onnx.ModelProto, description: dict[str, Any], path: Path, reference: Reference | None = None) -> None:
-    """Stores weights as fp16, and the description and the adaptation's reference inside; `proto` is changed."""
-    store_as_half(proto, keep=(*KEPT_EXACT, SCALE, SHIFT), fewest=FEWEST_HALVED)
+def write_onnx(
+    proto: onnx.ModelProto, description: dict[str, Any], path: Path, reference: Reference | None = None, precision: str = "fp16"
+) -> None:
+    """Stores weights as fp16 or int8, and the description and the adaptation's reference inside; `proto` is changed."""
+    if precision == "int8":
+        store_as_int8(proto, FEWEST_HALVED)
+    else:
+        store_as_half(proto, keep=(*KEPT_EXACT, SCALE, SHIFT), fewest=FEWEST_HALVED)
     inside = {"emoser": json.dumps(description)}
     helper.set_model_props(proto, inside if reference is None else {**inside, REFERENCE_KEY: reference.to_text()})
     onnx.checker.check_model(proto, full_check=True)
@@ -130,11 +164,13 @@ def write_part(graph: Exportable, description: dict[str, Any], paths: dict[str, 
         write_torchscript(graph.module, graph.example, description, paths["torchscript"])
 
 
-def write_torchscript(graph: nn.Module, example: tuple[Tensor, ...], description: dict[str, Any], path: Path) -> None:
+def write_torchscript(
+    graph: nn.Module, example: tuple[Tensor, ...], description: dict[str, Any], path: Path, precision: str = "fp16"
+) -> None:
     """`graph` traced with `example`; it is left as it is. Weights that it holds and does not use are not written."""
     own = copy.deepcopy(graph).eval()
     drop_unused(own, example)
-    stored = HalfStored(own.requires_grad_(False)).eval()
+    stored = (Int8Stored if precision == "int8" else HalfStored)(own.requires_grad_(False)).eval()
     with torch.no_grad():
         traced = torch.jit.trace(stored, example, check_trace=False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -218,35 +254,77 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
 def _write_whole(prepared: Prepared, model: EmotionModel, description: dict[str, Any], root: Path) -> tuple[Files, Runtime]:
     """The files, and the ONNX one opened."""
     name, classes = prepared.recipe.name, len(prepared.recipe.data.labels)
-    half, small, traced = paths_of(name, root)["onnx"], paths_of(f"{name}-int8", root)["onnx"], paths_of(name, root)["torchscript"]
+    paths = paths_of(name, root)
     proto = onnx_of(whole_graph(model, classes))
+    small = copy.deepcopy(proto)  # write_onnx changes what it writes
     reference = reference_of(model, prepared.examples.train, prepared.features, classes)
-    write_onnx(quantised(proto), description, small, reference)
-    write_onnx(proto, description, half, reference)
-    write_torchscript(Graph(model, classes), HEARD, description, traced)
-    exact = open_runtime(half, "onnx", device="cpu")
-    compare(exact, open_runtime(traced, "torchscript", device="cpu"), prepared.examples.test)
-    files = {("model", "onnx", "fp16"): half, ("model", "onnx", "int8"): small, ("model", "torchscript", "fp16"): traced}
-    if not _int8_holds(exact, open_runtime(small, "onnx", device="cpu"), prepared):
-        files.pop(("model", "onnx", "int8")).unlink()
-    return files, exact
+    write_onnx(proto, description, paths["onnx"], reference)
+    write_torchscript(Graph(model, classes), HEARD, description, paths["torchscript"])
+    runtime = open_runtime(paths["onnx"], "onnx", device="cpu")
+    compare(runtime, open_runtime(paths["torchscript"], "torchscript", device="cpu"), prepared.examples.test)
+    int8 = _write_int8(small, description, reference, runtime, prepared, root)
+    return {("model", "onnx", "fp16"): paths["onnx"], **int8, ("model", "torchscript", "fp16"): paths["torchscript"]}, runtime
 
 
 def _write_parts(prepared: Prepared, model: EmotionModel, description: dict[str, Any], places: Places, root: Path) -> tuple[Files, Runtime]:
     """The files, and those of ONNX opened."""
     recipe, classes = prepared.recipe, len(prepared.recipe.data.labels)
+    precision, whole = stored_as(recipe)
+    encoders, readouts = paths_of(encoder_name(recipe), root), paths_of(f"{recipe.name}-readout", root)
+    small = onnx_of(whole_graph(model, classes)) if whole else None
+    if precision == "int8":
+        rounded_to_int8(model, FEWEST_HALVED)
+        _check_readout(prepared, model)
     encoder, about = encoder_of(recipe, model, places)
     own = {**description, "role": "readout"}
     first, second = readout_graphs(model, classes, encoder)
     reference = reference_of(model, prepared.examples.train, prepared.features, classes)
-    encoders, readouts = paths_of(encoder_name(recipe), root), paths_of(f"{recipe.name}-readout", root)
     write_part(encoder_graph(encoder), {**alone(description), **about}, encoders, root, recipe.name)
-    write_onnx(onnx_of(first), own, readouts["onnx"], reference)
-    write_torchscript(second.module, second.example, own, readouts["torchscript"])
+    write_onnx(onnx_of(first), own, readouts["onnx"], reference, precision)
+    write_torchscript(second.module, second.example, own, readouts["torchscript"], precision)
     runtimes = opened(encoders, readouts, model.frame_samples)
     compare(runtimes["onnx"], runtimes["torchscript"], prepared.examples.test)
     files = {("encoder", kind, "fp16"): path for kind, path in encoders.items()}
-    return files | {("readout", kind, "fp16"): path for kind, path in readouts.items()}, runtimes["onnx"]
+    files |= {("readout", kind, precision): path for kind, path in readouts.items()}
+    if small is not None:
+        files |= _write_int8(small, description, reference, runtimes["onnx"], prepared, root)
+    return files, runtimes["onnx"]
+
+
+def _write_int8(
+    proto: onnx.ModelProto, description: dict[str, Any], reference: Reference, exact: Runtime, prepared: Prepared, root: Path
+) -> Files:
+    """The whole graph with int8 products as one file, or nothing where it is much worse than `exact`."""
+    file = paths_of(f"{prepared.recipe.name}-int8", root)["onnx"]
+    write_onnx(quantised(proto), description, file, reference)
+    if _int8_holds(exact, open_runtime(file, "onnx", device="cpu"), prepared):
+        return {("model", "onnx", "int8"): file}
+    file.unlink()
+    return {}
+
+
+def stored_as(recipe: Recipe) -> tuple[str, bool]:
+    """The precision of the read-out's file (`register.readout`), and whether there is a whole file of int8 besides (`register.whole`)."""
+    readout, whole = recipe.register.get("readout", "fp16"), recipe.register.get("whole")
+    if readout not in ("fp16", "int8") or whole not in (None, "int8"):
+        raise RecipeError(f"register.readout is fp16 or int8, register.whole is int8 or left out; not {readout!r} and {whole!r}")
+    if readout == whole:
+        raise RecipeError("register: a read-out and a whole file, both of int8, could not be told apart by their precision")
+    return readout, whole == "int8"
+
+
+def _check_readout(prepared: Prepared, model: EmotionModel) -> None:
+    """Raises RuntimeError where the rounded read-outs of `model` cost more than `INT8_LOSS` of pooled UAR on the validation speakers."""
+    examples, labels = prepared.examples.validation, prepared.recipe.data.labels
+    found = []
+    for each in (prepared.trained(), model):
+        logits = logits_of(each, examples, prepared.features, 0)[:, : len(labels)]
+        found.append(score(logits, examples, labels, intervals=False).pooled.uar)
+    log.info("validation UAR: fp32 %.4f, read-outs of int8 %.4f", *found)
+    if found[1] < found[0] - INT8_LOSS:
+        raise RuntimeError(
+            f"int8 costs {100 * (found[0] - found[1]):.1f} points of UAR on validation speakers: register.readout must be fp16"
+        )
 
 
 class Trained(Protocol):

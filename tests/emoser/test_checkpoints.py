@@ -241,3 +241,57 @@ def test_the_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setattr(digests.sys, "platform", "win32")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
     assert digests.cache_folder() == tmp_path / "emoser" / "Cache"
+
+
+# An encoder and a read-out
+
+
+def parts_of(*files: str) -> list[dict[str, Any]]:
+    """Parts from "role format precision"; the files are not there."""
+    words = [file.split() for file in files]
+    return [
+        {"role": role, "format": form, "precision": precision, "path": f"{number}.onnx", "size": 1, "sha256": f"{number:064x}"}
+        for number, (role, form, precision) in enumerate(words)
+    ]
+
+
+def entry_of(own: Path, *files: str) -> Checkpoint:
+    change(own, lambda entry: entry.update(parts=parts_of(*files)))
+    return list_checkpoints()[0]
+
+
+def test_two_files_or_one_in_each_kind(own: Path) -> None:
+    mixed = ("encoder onnx fp16", "readout onnx fp16", "model onnx int8", "encoder torchscript fp16", "readout torchscript fp16")
+    entry = entry_of(own, *mixed)
+    assert entry.kinds == (("onnx", "fp16"), ("onnx", "int8"), ("torchscript", "fp16"))
+    assert [part.path for part in entry.files("onnx")] == ["1.onnx", "0.onnx"] and entry.part("onnx").role == "readout"
+    assert [part.path for part in entry.files("onnx", "int8")] == ["2.onnx"]
+    assert [part.path for part in entry.files("torchscript")] == ["4.onnx", "3.onnx"]
+    with pytest.raises(CheckpointError, match="no onnx file with precision fp32; it has: onnx fp16, onnx int8, torchscript fp16"):
+        entry.files("onnx", "fp32")
+
+
+def test_the_encoder_is_of_the_precision_asked_for_or_of_fp16(own: Path) -> None:
+    entry = entry_of(own, "encoder onnx fp16", "readout onnx int8")
+    assert [part.precision for part in entry.files("onnx", "int8")] == ["int8", "fp16"] and entry.kinds == (("onnx", "int8"),)
+    entry = entry_of(own, "encoder onnx fp16", "encoder onnx int8", "readout onnx int8", "readout onnx fp16")
+    assert [part.path for part in entry.files("onnx", "int8")] == ["2.onnx", "1.onnx"]
+    assert [part.path for part in entry.files("onnx", "fp16")] == ["3.onnx", "0.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("files", "got"),
+    [
+        (["encoder onnx fp16"], "got encoder"),
+        (["readout onnx fp16"], "got readout"),
+        (["readout onnx int8", "encoder onnx fp32"], "got readout"),
+        (["readout onnx int8", "encoder torchscript fp16"], "got readout"),
+        (["model onnx fp16", "readout onnx fp16", "encoder onnx fp16"], "got encoder, model, readout"),
+        (["model onnx fp16", "model onnx fp16"], "got model, model"),
+        (["model onnx fp16", "head onnx fp16"], "got head, model"),
+        (["encoder onnx fp16", "encoder onnx int8", "readout onnx int8"], "got encoder"),
+    ],
+)
+def test_files_that_do_not_run(own: Path, files: list[str], got: str) -> None:
+    with pytest.raises(CheckpointError, match=f"are a model, or a readout and its encoder; {got}$"):
+        entry_of(own, *files)

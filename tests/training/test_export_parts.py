@@ -32,8 +32,9 @@ from emoser.runtimes.parts import open_part
 from emoser.runtimes.readouts import open_parts
 from training import export
 from training.ensemble import run_ensemble
+from training.int8 import rounded_to_int8
 from training.model import Adjustment, Graph
-from training.recipe import Recipe
+from training.recipe import Recipe, RecipeError
 from training.runs import CLONE, Places, Prepared, prepare, run_evaluate, run_fit
 
 FROZEN = ("model.frozen_blocks=2", "model.first_layer=1", "model.statistics=8")
@@ -62,6 +63,7 @@ from training.runs import Places
 
 recipe, root, records, places = json.loads(sys.argv[1])
 export.RECORDS = Path(records)
+export.INT8_LOSS = 1.0  # so that there are int8 files to look at
 export.run_export(read_recipe(recipe), Places(**{name: Path(path) for name, path in places.items()}, workers=1), root=Path(root))
 """
 
@@ -76,7 +78,8 @@ def exported_alone(recipe: Recipe, places: Places, root: Path, records: Path) ->
 
 @pytest.fixture(scope="module")
 def exported(tree: Path, cache: Path, tiny: Callable[..., Recipe], tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """Two checkpoints over the frozen encoder of the start weights, `frozen` and `other`."""
+    """Two checkpoints over the frozen encoder of the start weights: `frozen`, with a whole file of int8 too, and `other`, whose read-out is
+    stored as int8."""
     runs, root, records = (tmp_path_factory.mktemp(name) for name in ("runs", "root", "records"))
     places = Places(runs=runs, cache=cache, corpora=tree / "corpora", weights=tree / "weights", workers=1)
     for step in (run_fit, run_evaluate):
@@ -86,8 +89,8 @@ def exported(tree: Path, cache: Path, tiny: Callable[..., Recipe], tmp_path_fact
     weights = torch.load(runs / "other" / "weights.pt", weights_only=True)
     weights["head.classifier.bias"] += torch.arange(len(weights["head.classifier.bias"]))
     torch.save(weights, runs / "other" / "weights.pt")
-    for name in ("frozen", "other"):
-        exported_alone(tiny(*FROZEN, name=name), places, root, records)
+    for name, how in (("frozen", "register.whole=int8"), ("other", "register.readout=int8")):
+        exported_alone(tiny(*FROZEN, how, name=name), places, root, records)
     run = prepare(tiny(*FROZEN, name="frozen"), places)
     return Exported(run, root, records, Graph(export.rounded_to_half(run.trained()), 4).eval())
 
@@ -155,14 +158,15 @@ def test_both_files_give_what_the_whole_graph_gives(exported: Exported, kind: st
 
 def test_the_entry_and_the_record_name_each_file(exported: Exported, registry: Path) -> None:
     frozen, other = list_checkpoints()
-    assert frozen.kinds == (("onnx", "fp16"), ("torchscript", "fp16"))
+    assert frozen.kinds == (("onnx", "fp16"), ("torchscript", "fp16"), ("onnx", "int8"))
+    assert other.kinds == (("onnx", "int8"), ("torchscript", "int8"))
     for kind in FORMATS:
         (readout, encoder), theirs = frozen.files(kind), other.files(kind)
         assert (readout.role, encoder.role) == ("readout", "encoder")
         assert encoder == theirs[1] and readout != theirs[0]
-        assert encoder.size > 3 * readout.size
+        assert encoder.size > 3 * readout.size > 4 * theirs[0].size
     files = json.loads((exported.records / "frozen.json").read_text())["files"]
-    assert set(files) == {f"{role}-{kind}-fp16" for role in ("encoder", "readout") for kind in FORMATS}
+    assert set(files) == {f"{role}-{kind}-fp16" for role in ("encoder", "readout") for kind in FORMATS} | {"onnx-int8"}
     assert files["readout-onnx-fp16"] == frozen.files("onnx")[0].sha256
 
 
@@ -178,6 +182,49 @@ def test_the_package_loads_both_files_by_name(exported: Exported, registry: Path
     np.testing.assert_allclose(
         model.opened.run(waveform, np.array([waveform.shape[1]]))["logits"][0], find("frozen").golden.logits, atol=1e-4
     )
+
+
+def test_the_whole_file_of_int8_is_near(exported: Exported, registry: Path) -> None:
+    model = emoser.load("frozen", precision="int8", threads=1)
+    assert model.precision == "int8" and resolve("frozen", precision="int8").others == ()
+    waveform, lengths = SHAPES[1]
+    found, exact = model.opened.run(waveform, lengths), exported.runtime("onnx").run(waveform, lengths)
+    assert np.abs(found["logits"] - exact["logits"]).mean() < 0.2 and not np.array_equal(found["logits"], exact["logits"])
+    assert isinstance(model.opened, Adaptable) and model.opened.reference is not None
+
+
+def test_a_read_out_of_int8_is_the_rounded_module(exported: Exported, registry: Path) -> None:
+    weights = torch.load(exported.run.folder.parent / "other" / "weights.pt", weights_only=True)
+    model = exported.run.trained()
+    model.load_state_dict(weights)
+    graph = Graph(rounded_to_int8(export.rounded_to_half(model), export.FEWEST_HALVED), 4).eval()
+    waveform, lengths = SHAPES[1]
+    with torch.no_grad():
+        expected = graph(torch.from_numpy(waveform), torch.from_numpy(lengths)).logits.numpy()
+    for kind in FORMATS:
+        opened = emoser.load("other", runtime=kind, threads=1).opened
+        np.testing.assert_allclose(opened.run(waveform, lengths)["logits"], expected, atol=1e-4)
+
+
+def test_a_read_out_of_int8_that_costs_accuracy_is_refused(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    export._check_readout(exported.run, exported.run.trained())
+    worse = exported.run.trained()
+    with torch.no_grad():
+        worse.head.classifier.bias[0] += 100
+    with pytest.raises(RuntimeError, match=r"points of UAR on validation speakers: register\.readout must be fp16"):
+        export._check_readout(exported.run, worse)
+
+
+def test_what_is_stored_how(tiny: Callable[..., Recipe]) -> None:
+    assert export.stored_as(tiny()) == ("fp16", False)
+    assert export.stored_as(tiny("register.readout=int8")) == ("int8", False)
+    for wrong, says in (
+        ("readout=int4", "fp16 or int8"),
+        ("whole=fp16", "int8 or left out"),
+        ("{readout: int8, whole: int8}", "told apart"),
+    ):
+        with pytest.raises(RecipeError, match=says):
+            export.stored_as(tiny(f"register={wrong}" if wrong[0] == "{" else f"register.{wrong}"))
 
 
 def test_several_models_run_a_shared_encoder_once(registry: Path, encoded: list[int]) -> None:
