@@ -91,3 +91,20 @@ def test_results_may_name_all_parts_by_one_digest(pages: Path) -> None:
     _, said, sung = list_checkpoints(pages)
     joined = hashlib.sha256("".join(part.sha256 for part in said.files("onnx")).encode()).hexdigest()
     assert joined in parts.digests(said) and joined not in parts.digests(sung) and said.parts[0].sha256 in parts.digests(said)
+
+
+def test_a_read_out_is_counted_with_its_encoder(pages: Path) -> None:
+    """Of int8 beside an encoder of fp16, which others have too."""
+    data = yaml.safe_load(pages.read_text(encoding="utf-8"))
+    encoders = [part for part in data["checkpoints"][1]["parts"] if part["role"] == "encoder"]
+    readout = {"role": "readout", "format": "onnx", "precision": "int8", "path": "checkpoints/onnx/read-readout.onnx", "size": 3_000_000}
+    files = [*encoders, readout | {"sha256": "0" * 64}, readout | {"format": "torchscript", "path": "read.ts", "sha256": "1" * 64}]
+    data["checkpoints"] = [data["checkpoints"][0] | {"name": "read", "parts": files}, *data["checkpoints"][1:]]
+    pages.write_text(yaml.safe_dump(data), encoding="utf-8")
+    entries = list_checkpoints(pages)
+    made = readme_tables.checkpoints()
+    assert "| 3.0 MB (int8) + `mini-encoder` |" in made and "is the encoder of `read`, `said` and `sung`" in made
+    card = model_card.card(entries[0], parts.owners(entries))
+    assert "one for each part; as ONNX 15.0 MB (int8) in all" in card and "| readout | onnx | int8 | 3,000,000 |" in card
+    together = hashlib.sha256(("0" * 64 + encoders[0]["sha256"]).encode()).hexdigest()
+    assert together in parts.digests(entries[0])

@@ -218,13 +218,13 @@ def test_a_read_out_of_int8_that_costs_accuracy_is_refused(exported: Exported, m
 def test_what_is_stored_how(tiny: Callable[..., Recipe]) -> None:
     assert export.stored_as(tiny()) == ("fp16", False)
     assert export.stored_as(tiny("register.readout=int8")) == ("int8", False)
-    for wrong, says in (
-        ("readout=int4", "fp16 or int8"),
-        ("whole=fp16", "int8 or left out"),
-        ("{readout: int8, whole: int8}", "told apart"),
+    for overrides, says in (
+        (["register.readout=int4"], "fp16 or int8"),
+        (["register.whole=fp16"], "int8 or left out"),
+        (["register.readout=int8", "register.whole=int8"], "told apart"),
     ):
         with pytest.raises(RecipeError, match=says):
-            export.stored_as(tiny(f"register={wrong}" if wrong[0] == "{" else f"register.{wrong}"))
+            export.stored_as(tiny(*overrides))
 
 
 def test_several_models_run_a_shared_encoder_once(registry: Path, encoded: list[int]) -> None:
