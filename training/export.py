@@ -1,12 +1,14 @@
 """`python -m training export RECIPE`: a trained run as ONNX and TorchScript, checked against each other, and its entry in the registry.
 
-Large weights are stored as fp16 in both files and cast once when they are loaded. The Fourier basis and the mel filters stay fp32, for
-rounding them would add a noise floor that the log-mel spectrogram shows.
+A run whose encoder is wholly frozen gives two files in each format, the encoder and the read-out (training/parts.py), any other gives one.
+Large weights are stored as fp16 and cast once when they are loaded. The Fourier basis and the mel filters stay fp32, for rounding them
+would add a noise floor that the log-mel spectrogram shows.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import logging
 import tempfile
@@ -47,7 +49,7 @@ from training.parts import (
     readout_graphs,
     unchanged_for_others,
 )
-from training.recipe import Recipe, RecipeError
+from training.recipe import Model, Recipe, RecipeError
 from training.runs import CLONE, RECORDS, Places, Prepared, encoder_file, encoder_record, prepare
 
 OUTPUTS = ("logits", "frames", "embedding", "frame_lengths")
@@ -201,12 +203,19 @@ def description_of(recipe: Recipe, task: str, frame_hop: float, temperature: flo
         "revision": str(recipe.register.get("revision", "1")),
         "license": recipe.register["license"],
         "summary": recipe.summary,
-        "encoder": encoder_text(recipe.model.blocks, recipe.model.frozen_blocks),
+        "encoder": encoder_text(recipe.model),
     }
 
 
-def encoder_text(blocks: int, frozen: int) -> str:
-    return f"Whisper tiny.en front end and {blocks} blocks, {frozen} of them frozen"
+def wholly_frozen(model: Model) -> bool:
+    return model.frozen_blocks == model.blocks
+
+
+def encoder_text(model: Model) -> str:
+    how = f"{model.frozen_blocks} of them frozen"
+    if model.encoder_of is not None and wholly_frozen(model):
+        how = f"as {model.encoder_of} trained them"
+    return f"Whisper tiny.en front end and {model.blocks} blocks, {how}"
 
 
 def encoder_of(recipe: Recipe, model: EmotionModel, places: Places) -> tuple[EncoderPart, dict[str, Any]]:
@@ -218,7 +227,7 @@ def encoder_of(recipe: Recipe, model: EmotionModel, places: Places) -> tuple[Enc
         raise RecipeError(
             f"model.first_layer {model.first_layer}: the file of {recipe.model.encoder_of}'s encoder begins with layer {frozen}"
         )
-    about = {"encoder": encoder_text(recipe.model.blocks, frozen)}
+    about = {"encoder": encoder_text(dataclasses.replace(recipe.model, frozen_blocks=frozen))}
     return EncoderPart(model.encoder, frozen, model.first_layer, model.pool), about
 
 
@@ -240,10 +249,13 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
     Where nothing of the encoder is trained, it stands in a file of its own, which other checkpoints have too, and the read-out in another;
     else, or with `whole`, all is one file. Raises where ONNX and TorchScript disagree by more than 1e-4.
     """
+    in_parts = wholly_frozen(recipe.model)
+    if "readout" in recipe.register and not in_parts:
+        raise RecipeError(f"register.readout: the encoder of {recipe.name} is not wholly frozen, so that there is one file of all")
     prepared = prepare(recipe, places)
     model = rounded_to_half(prepared.trained())
     description = description_of(recipe, recipe.task, model.frame_hop, prepared.record()["temperature"])
-    if recipe.model.frozen_blocks == recipe.model.blocks and not whole:
+    if in_parts and not whole:
         files, runtime = _write_parts(prepared, model, description, places, root)
     else:
         files, runtime = _write_whole(prepared, model, description, root)

@@ -225,6 +225,16 @@ def test_what_is_stored_how(tiny: Callable[..., Recipe]) -> None:
     ):
         with pytest.raises(RecipeError, match=says):
             export.stored_as(tiny(*overrides))
+    with pytest.raises(RecipeError, match="not wholly frozen"):
+        export.run_export(tiny("register.readout=int8"), Places())
+
+
+def test_what_an_encoder_is_called(tiny: Callable[..., Recipe]) -> None:
+    assert export.encoder_name(tiny(*FROZEN)) == "whisper-encoder"
+    assert export.encoder_name(tiny(*FROZEN, "model.encoder_of=tiny")) == "tiny-encoder"
+    assert export.encoder_name(tiny(*FROZEN, "model.start=mine.npz", name="own")) == "own-encoder"
+    assert export.encoder_text(tiny(*FROZEN).model) == "Whisper tiny.en front end and 2 blocks, 2 of them frozen"
+    assert export.encoder_text(tiny(*FROZEN, "model.encoder_of=tiny").model).endswith("2 blocks, as tiny trained them")
 
 
 def test_several_models_run_a_shared_encoder_once(registry: Path, encoded: list[int]) -> None:

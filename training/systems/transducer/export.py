@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from emoser.audio import tone
 from emoser.models.transducer import Heard, Part, Parts, hear, lattice
 from training.export import compare as compare_runtimes
-from training.export import description_of, golden_logits, opened, padded, paths_of, publish, rounded_to_half, write_part
+from training.export import description_of, golden_logits, opened, padded, paths_of, publish, rounded_to_half, stored_as, write_part
 from training.graphs import Exportable
 from training.parts import BATCH, READ, EncoderPart, alone, encoder_graph, over_states
 from training.recipe import RecipeError
@@ -146,6 +146,8 @@ def run_export(recipe: TransducerRecipe, places: Places, root: Path = CLONE, rec
     """
     if recipe.model.encoder is not None:
         raise RecipeError(f"{recipe.name} stands on {recipe.model.encoder}: such models train and are scored, they are not exported")
+    if stored_as(recipe) != ("fp16", False):
+        raise RecipeError("register.readout and register.whole are for recipes of the task utterance")
     prepared = prepare(recipe, places)
     run = prepared.record()
     model = rounded_to_half(prepared.trained())
