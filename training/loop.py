@@ -25,6 +25,8 @@ from training.recipe import Recipe, Schedule
 from training.steps import UNTRAINED, Losses, begin, copied, train
 from training.voices import Voices
 
+FEWEST_SPEAKERS = 8  # that validate, for class offsets to be fitted on them
+
 
 @dataclass
 class Batch:
@@ -188,9 +190,13 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
 
 
 def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:
-    """Fits class offsets on validation speakers and adds them to the model's own first `own` classes; then fits the temperature."""
+    """Fits class offsets on validation speakers and adds them to the model's own first `own` classes; then fits the temperature.
+
+    Offsets of a few speakers would say what these lean to, and not what the model does: there are none then.
+    """
     logits = logits_of(model, examples.validation, features, 0)[:, :own]
-    offsets = class_offsets(logits, examples.validation)
+    several = len({example.speaker for example in examples.validation}) >= FEWEST_SPEAKERS
+    offsets = class_offsets(logits, examples.validation) if several else np.zeros(own)
     model.add_offsets(torch.from_numpy(offsets.astype(np.float32)))
     targets = np.array([example.target for example in examples.validation])
     return [float(value) for value in offsets], temperature_of(logits + offsets, targets)

@@ -62,7 +62,7 @@ class Model:
 
     @property
     def cached_pool(self) -> int:
-        """Frames averaged into one in the cache already: where nothing of the encoder is trained, all that comes after reads pooled frames."""
+        """Frames averaged into one in the cache already: where the encoder is wholly frozen, all after it reads pooled frames."""
         return self.pool if self.frozen_blocks == self.blocks else 1
 
 
