@@ -66,11 +66,12 @@ Systems = dict[str, dict[str, Result]]  # by name, then by corpus
 
 
 def heads(runs: Record, names: tuple[str, ...] = HEADS) -> Systems:
-    """A row for each head, and below it one for its multi-corpus runs."""
+    """A row for each head, and below it one for its multi-corpus runs, if there are any."""
     found: Systems = {}
     for name in names:
-        for suffix, multi in (("", False), (", multi-corpus", True)):
-            found[f"**{name}**{suffix}"] = by_protocol(runs.get(name, {}), multi)
+        found[f"**{name}**"] = by_protocol(runs.get(name, {}), False)
+        if multi := by_protocol(runs.get(name, {}), True):
+            found[f"**{name}**, multi-corpus"] = multi
     return found
 
 
