@@ -176,8 +176,19 @@ def test_the_page_says_what_ran(runs: Path) -> None:
 
 
 def test_an_encoder_of_another_run_is_named() -> None:
-    runs = {"cnn-frozen": {"x": {"options": {"model.encoder_of": "cnn-without-emovo"}}}, "cnn": {"x": {"options": {}}}}
-    assert page.encoders(runs).endswith("too: cnn-frozen (cnn-without-emovo).") and page.encoders({"cnn": runs["cnn"]}) == ""
+    emovo = "emovo-leave-one-speaker-out"
+    runs = {"lstm": {emovo: {"options": {"model.encoder_of": "cnn-without-emovo"}}}, "cnn": {emovo: {"options": {}}}}
+    assert page.encoders(runs).endswith("too: lstm (cnn-without-CORPUS).") and page.encoders({"cnn": runs["cnn"]}) == ""
+
+
+def test_twins_that_differ_in_more_than_the_head_are_marked(runs: Path) -> None:
+    emovo = "emovo-leave-one-speaker-out"
+    for name, options in (("shiftlstm", {"head": "shiftlstm"}), ("lstm", {"head": "lstm"}), ("cnn", {"head": "cnn", "statistics": 8})):
+        put(runs, name, emovo, [fold("emovo", 1, 3)], **options)
+    put(runs, "shiftcnn", emovo, [fold("emovo", 1, 3)])
+    made = page.twins("plain", False, collect(runs)["runs"], {each.name: clips(each.name) for each in CORPORA})
+    assert "| shiftlstm - lstm |" in made and "| shiftcnn - cnn \\* |" in made
+    assert made.endswith("no measure of the shift: `model.statistics`.")
 
 
 def test_references_learn_from_training_speakers_and_adapt_to_each_speaker() -> None:

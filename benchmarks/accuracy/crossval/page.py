@@ -34,8 +34,9 @@ All labels of a corpus, and every speaker tested once by a model that never hear
 
 Heads are trained on the fold's training speakers of the corpus alone or, in rows named *multi-corpus*, of the training speakers of the
 other corpora too. The kept step is chosen on validation speakers, who come out of the fold's training speakers and train nothing; the
-test clips are scored once. The recipes with `-frozen` train a head over the cached states of a frozen encoder; the others train its upper
-blocks too. `-` is what was not run, "(3 of 6)" how many folds ran where not all did: such a figure is of other speakers than its column's.
+test clips are scored once. The recipes with `-frozen` train a head over the cached states of the start weights' encoder; which of the
+others train the encoder's upper blocks, and which a head on an encoder trained before, stands in `training/recipes/`. `-` is what was not
+run, "(3 of 6)" how many folds ran where not all did: such a figure is of other speakers than its column's.
 
 Our own reference rows: classifiers on fixed features, on the same folds and clips, their parameter chosen on the same validation
 speakers, trained on the same training speakers (validation speakers do not train).
@@ -51,10 +52,10 @@ adaptation. The reference rows standardise the features of every speaker by that
 """
 
 TWINS_TEXT = """\
-The head with the temporal shift minus its twin without, UAR in points, on the same clips, folds and seeds; everything else in the two
-recipes is the same. 95 % intervals by a paired bootstrap over speakers; "mean" is the mean of the corpora that have more than one speaker
-compared, speakers drawn inside each. Intervals are not widened for the number of comparisons, and know nothing of what another seed of the
-training would give. "(3 of 6)" is how many folds were compared, where not all.
+The head with the temporal shift minus its twin without, UAR in points, on the same clips, folds and seeds. The recipes of a pair differ in
+the head alone; a column with \\* is of two that do not. 95 % intervals by a paired bootstrap over speakers; "mean" is the mean of the
+corpora that have more than one speaker compared, speakers drawn inside each. Intervals are not widened for the number of comparisons, and
+know nothing of what another seed of the training would give. "(3 of 6)" is how many folds were compared, where not all.
 """
 
 ABLATIONS_TEXT = """\
@@ -117,14 +118,14 @@ def sources(published: Record) -> str:
 def encoders(runs: Record) -> str:
     """Which heads stand on an encoder that another run trained, in one paragraph; empty where none does."""
     found = {
-        f"{name} ({record['options']['model.encoder_of']})"
+        f"{name} ({record['options']['model.encoder_of'].removesuffix(PROTOCOLS[protocol].name)}CORPUS)"
         for name, protocols in runs.items()
-        for record in protocols.values()
+        for protocol, record in protocols.items()
         if not name.startswith(ABLATION) and "model.encoder_of" in record["options"]
     }
     text = (
-        "These go on from the encoder of another run (named in brackets), which was trained on four labels of the other corpora and never "
-        f"heard the one tested, so that the other corpora stand behind their rows without *multi-corpus* too: {', '.join(sorted(found))}."
+        "These are trained on the encoder of another run (named in brackets), which learned from the other corpora and never heard the one "
+        f"tested; so the other corpora stand behind their rows without *multi-corpus* too: {', '.join(sorted(found))}."
     )
     return textwrap.fill(text, WIDTH, break_on_hyphens=False) if found else ""
 
@@ -152,17 +153,34 @@ def cell(found: Difference | None, clips: Clips | None) -> str:
 
 
 def twins(read_out: str, multi: bool, runs: Record, clips: Mapping[str, Clips]) -> str:
-    """A row a corpus and their mean, a column a pair; empty where no pair ran."""
-    columns = {}
+    """A row a corpus and their mean, a column a pair, and what else differs in a pair than its heads; empty where no pair ran."""
+    columns, notes = {}, []
     for shift, plain in TWINS:
-        found = differences(by_protocol(runs.get(shift, {}), multi), by_protocol(runs.get(plain, {}), multi), read_out, clips)
+        one, other = by_protocol(runs.get(shift, {}), multi), by_protocol(runs.get(plain, {}), multi)
+        found = differences(one, other, read_out, clips)
+        more = unlike(one, other)
         if found:
-            columns[f"{shift} - {plain}"] = found
+            columns[f"{shift} - {plain}" + (" \\*" if more else "")] = found
+        if found and more:
+            notes.append(f"\\* {shift} differs from {plain} in more than the head, so that its column is no measure of the shift: {more}.")
     if not columns:
         return ""
     rows = [[corpus.title, *(cell(found.get(corpus.name), clips[corpus.name]) for found in columns.values())] for corpus in CORPORA]
     rows.append(["mean", *(cell(found.get(MEAN), None) for found in columns.values())])
-    return markdown(["", *columns], rows)
+    return "\n\n".join([markdown(["", *columns], rows), *notes])
+
+
+def unlike(one: dict[str, Result], other: dict[str, Result]) -> str:
+    """The options but `model.head` in which two systems differ on any corpus, by name."""
+    found = {
+        name
+        for corpus in one
+        if corpus in other
+        for first, second in [(one[corpus].record["options"], other[corpus].record["options"])]
+        for name in {*first, *second} - {"model.head"}
+        if first.get(name) != second.get(name)
+    }
+    return ", ".join(f"`{name}`" for name in sorted(found))
 
 
 def ablations(runs: Record, clips: Mapping[str, Clips]) -> str:
