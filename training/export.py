@@ -50,7 +50,7 @@ from training.parts import (
     unchanged_for_others,
 )
 from training.recipe import Model, Recipe, RecipeError
-from training.runs import CLONE, RECORDS, Places, Prepared, encoder_file, encoder_record, prepare
+from training.runs import CLONE, RECORDS, Places, Prepared, encoder_file, encoder_record, finished, prepare, record_of
 
 OUTPUTS = ("logits", "frames", "embedding", "frame_lengths")
 LONGEST_WINDOW = 20.0  # s; positions reach 30 s, training clips 3
@@ -249,18 +249,20 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
     Where nothing of the encoder is trained, it stands in a file of its own, which other checkpoints have too, and the read-out in another;
     else, or with `whole`, all is one file. Raises where ONNX and TorchScript disagree by more than 1e-4.
     """
+    run = record_of(recipe, places.runs / recipe.name)
+    recipe = recipe if whole else finished(recipe)
     in_parts = wholly_frozen(recipe.model)
     if "readout" in recipe.register and not in_parts:
         raise RecipeError(f"register.readout: the encoder of {recipe.name} is not wholly frozen, so that there is one file of all")
     prepared = prepare(recipe, places)
     model = rounded_to_half(prepared.trained())
-    description = description_of(recipe, recipe.task, model.frame_hop, prepared.record()["temperature"])
+    description = description_of(recipe, recipe.task, model.frame_hop, run["temperature"])
     if in_parts and not whole:
         files, runtime = _write_parts(prepared, model, description, places, root)
     else:
         files, runtime = _write_whole(prepared, model, description, root)
     golden = {"logits": golden_logits(runtime)}
-    return publish(prepared, prepared.record(), description, model, files, golden, root, RECORDS if record else None)
+    return publish(prepared, run, description, model, files, golden, root, RECORDS if record else None)
 
 
 def _write_whole(prepared: Prepared, model: EmotionModel, description: dict[str, Any], root: Path) -> tuple[Files, Runtime]:

@@ -14,7 +14,7 @@ import platform
 import re
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +83,18 @@ class Prepared:
         return model.eval()
 
     def record(self) -> dict[str, Any]:
-        """What `run_fit` wrote. A run of another recipe is an error: its test speakers may have trained it."""
-        file = self.folder / "record.json"
-        if not file.is_file():
-            raise FileNotFoundError(f"{self.recipe.name} is not trained yet: python -m training fit {self.recipe.name}")
-        record: dict[str, Any] = json.loads(file.read_text())
-        if record["recipe_sha256"] != self.recipe.checksum():
-            raise RecipeError(f"{file} is of another recipe than {self.recipe.name} now is; give the --set of its training, or fit it anew")
-        return record
+        return record_of(self.recipe, self.folder)
+
+
+def record_of(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    """What `run_fit` wrote. A run of another recipe is an error: its test speakers may have trained it."""
+    file = folder / "record.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{recipe.name} is not trained yet: python -m training fit {recipe.name}")
+    record: dict[str, Any] = json.loads(file.read_text())
+    if record["recipe_sha256"] != recipe.checksum():
+        raise RecipeError(f"{file} is of another recipe than {recipe.name} now is; give the --set of its training, or fit it anew")
+    return record
 
 
 def prepare(recipe: Recipe, places: Places) -> Prepared:
@@ -171,10 +175,21 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
     return prepared
 
 
-def run_evaluate(recipe: Recipe, places: Places) -> dict[str, Any]:
+def finished(recipe: Recipe) -> Recipe:
+    """The recipe of the checkpoint that its run becomes. With `register.parts` the blocks that it trained are frozen from then on: they
+    stand in an encoder's file that read-outs taught later share, and all that reads them reads pooled frames."""
+    model = recipe.model
+    if not recipe.register.get("parts") or model.frozen_blocks == model.blocks:
+        return recipe
+    first = model.frozen_blocks if model.first_layer is None else model.first_layer
+    model = replace(model, encoder_of=recipe.name, frozen_blocks=model.blocks, first_layer=first)
+    return replace(recipe, model=model)
+
+
+def run_evaluate(recipe: Recipe, places: Places, whole: bool = False) -> dict[str, Any]:
     """Scores a trained run on its test speakers (and the whole of each corpus left out), once; writes `test.json` beside its record."""
-    prepared = prepare(recipe, places)
-    record = prepared.record()
+    record = record_of(recipe, places.runs / recipe.name)
+    prepared = prepare(recipe if whole else finished(recipe), places)
     logits = logits_of(prepared.trained(), prepared.examples.test, prepared.features, 0)[:, : len(recipe.data.labels)]
     targets = np.array([example.target for example in prepared.examples.test])
     scored = score(logits, prepared.examples.test, recipe.data.labels)

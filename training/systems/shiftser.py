@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.encoders.compact import attention_bias, frame_mask
@@ -172,6 +173,17 @@ class ConvHead(Head):
         return self.norm(x)
 
 
+def by_distance(products: Tensor) -> Tensor:
+    """(..., frames, 2 * frames - 1), each frame i with distance j - i from 1 - frames up -> (..., frames, frames), [i, j].
+
+    A row further down, what is wanted begins one column further left: read in rows that are one shorter, it stands in columns.
+    """
+    frames = products.shape[-2]
+    flat = F.pad(products, (0, 1)).flatten(-2)[..., frames - 1 :]
+    flat = flat[..., : frames * (2 * frames - 1)]
+    return flat.unflatten(-1, (frames, 2 * frames - 1))[..., :frames]
+
+
 class RelativeAttention(nn.Module):
     """Self-attention without an output projection, with learned relative distances (Shaw et al. 2018; Huang et al. 2020).
 
@@ -196,14 +208,11 @@ class RelativeAttention(nn.Module):
         q, k, v = self.qkv(x).view(batch, frames, 3, self.heads, self.head).permute(2, 0, 3, 1, 4).unbind(0)
         scores = q @ k.transpose(2, 3)
         if self.position != "absolute":
-            place = torch.arange(frames, device=x.device)
             reach = self.longest - 1
-            index = (place[:, None] - place[None, :]).clamp(-reach, reach) + reach  # [i, j] -> row of distance i - j
-            index = index.expand(batch, self.heads, frames, frames)
-            # Every frame times the whole table, then the pairs picked out: a table for each pair would take frames times the memory.
-            scores = scores + torch.gather(q @ self.distance.weight.T, 3, index)
+            distances = torch.arange(1 - frames, frames, device=x.device).clamp(-reach, reach)  # j - i, from one end to the other
+            scores = scores + by_distance(q @ self.distance.weight[reach - distances].T)
             if self.position == "relative_key_query":
-                scores = scores + torch.gather(k @ self.distance.weight.T, 3, index.transpose(2, 3)).transpose(2, 3)
+                scores = scores + by_distance(k @ self.distance.weight[reach + distances].T).transpose(2, 3)
         scores = scores / math.sqrt(self.head)
         if lengths is not None:
             scores = scores + attention_bias(lengths, frames).to(scores.dtype)
