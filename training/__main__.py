@@ -51,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--workers", type=int, help="processes that compute features (else one a core)")
         if name == "crossval":
             _crossval_options(command)
+        if name == "unseen":
+            command.add_argument("--scores-only", action="store_true", help="export nothing")
     ensemble = commands.add_parser("ensemble", help="register the mean of several checkpoints")
     ensemble.add_argument("name")
     ensemble.add_argument("--members", nargs="+", required=True, help="names of the registry")
@@ -105,7 +107,7 @@ def _run(options: argparse.Namespace) -> int:
         elif options.command == "unseen":
             from training.unseen import run_unseen
 
-            run_unseen(recipe, places)
+            run_unseen(recipe, places, files_too=not options.scores_only)
         else:
             from training.reproduce import run_reproduce
 

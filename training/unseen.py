@@ -38,19 +38,25 @@ def fit_encoder(recipe: Recipe, places: Places) -> None:
     run_fit(without(read_recipe(base), corpus) if corpus else read_recipe(base), places)
 
 
-def run_unseen(recipe: Recipe, places: Places, corpora: Sequence[str] = CORPORA) -> None:
-    """Fits, tests and exports one checkpoint for each of `corpora`; those whose file is there already are left as they are."""
+def run_unseen(recipe: Recipe, places: Places, corpora: Sequence[str] = CORPORA, files_too: bool = True) -> None:
+    """Fits, tests and exports one checkpoint for each of `corpora`; those whose file is there already are left as they are. Without
+    `files_too` nothing is exported: benchmarks/accuracy/adaptation.py needs the runs alone."""
     files = {}
     for corpus in corpora:
         changed = without(recipe, corpus)
         exported = places.runs / changed.name / "exported"
         files[corpus] = exported / "checkpoints" / "onnx" / f"{changed.name}.onnx"
-        if files[corpus].is_file():
+        done = files[corpus] if files_too else places.runs / changed.name / "test.json"
+        if done.is_file():
             continue
         log.info("without %s", corpus)
         fit_encoder(changed, places)
         run_fit(changed, places)
         run_evaluate(changed, places, whole=True)
-        run_export(changed, places, root=exported, record=False, whole=True)
+        if files_too:
+            run_export(changed, places, root=exported, record=False, whole=True)
+    if not files_too:
+        log.info("now: python -m benchmarks.accuracy.adaptation %s", recipe.name)
+        return
     given = " ".join(f"--unseen {corpus}={file}" for corpus, file in files.items())
     log.info("now: python -m benchmarks.accuracy.evaluate %s %s", recipe.name, given)

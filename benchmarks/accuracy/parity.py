@@ -18,14 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import scoring
+from emoser import load
 from emoser.audio import load_audio
-from emoser.checkpoints import resolve
-from emoser.runtimes import open_runtime
 from training.evaluate import softmax
 from training.export import rounded_to_half
 from training.model import EmotionModel, Graph
 from training.recipe import read_recipe
-from training.runs import Places, prepare
+from training.runs import Places, finished, prepare
 
 CLIPS = 200
 BATCH = 8
@@ -64,8 +63,7 @@ def of_module(model: EmotionModel, classes: int) -> Run:
 
 
 def of_file(name: str, kind: Any, precision: Any = None) -> Run:
-    found = resolve(name, runtime=kind, precision=precision, offline=True)
-    runtime = open_runtime(found.path, kind, device="cpu", threads=None)
+    runtime = load(name, runtime=kind, precision=precision, device="cpu", offline=True).opened
     return lambda waveform, lengths: dict(runtime.run(waveform, lengths))  # type: ignore[arg-type]
 
 
@@ -86,7 +84,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path)
     options = parser.parse_args()
     places = {name: value for name in ("corpora", "weights", "runs") if (value := getattr(options, name)) is not None}
-    prepared = prepare(read_recipe(options.name), Places(**places))
+    prepared = prepare(finished(read_recipe(options.name)), Places(**places))
     test = prepared.examples.test
     chosen = [test[index] for index in np.random.default_rng(0).permutation(len(test))[:CLIPS]]
     waves = [load_audio(example.file)[0].waveform for example in chosen]

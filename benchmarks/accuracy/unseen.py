@@ -1,0 +1,65 @@
+"""The page of all heads on corpora that they never saw, as they are and adapted, from the result files of adaptation.py.
+
+python -m benchmarks.accuracy.unseen [--check]    -> unseen.md
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import pages
+from benchmarks.accuracy.scoring import RESULTS
+from benchmarks.accuracy.table import markdown, read
+from training.unseen import CORPORA
+
+PAGE = Path(__file__).parent / "unseen.md"
+SUFFIX = "-adaptation"
+HEAD = """# Corpora that were never heard
+
+Four emotions. Each head is trained without one corpus (encoder and read-out) and tested on all of its clips; UAR in percent, one run each, no
+interval. *Adapted* figures are transductive: unlabelled clips of the corpus, among them those that are tested, moved the read-outs
+(`emoser adapt` does the same). Made by `python -m training unseen NAME --scores-only` and `python -m benchmarks.accuracy.adaptation NAME`.
+"""
+TITLES = {
+    "none": "As it is",
+    "30 clips": "Adapted to 30 clips drawn at random",
+    "each speaker's own": "Adapted to each speaker's own clips",
+    "all": "Adapted to all clips of the corpus",
+    "100 angry alone": "Adapted to 100 angry clips alone: what one-sided clips do",
+}
+
+
+def records() -> dict[str, dict[str, Any]]:
+    """Head -> its result file."""
+    found = {file.stem.removesuffix(SUFFIX): read(file.stem) for file in sorted(RESULTS.glob(f"*{SUFFIX}.json"))}
+    return {name: record for name, record in found.items() if record}
+
+
+def table(found: dict[str, dict[str, Any]], column: str) -> str:
+    """A row a head, a column a corpus, and their mean where all five were run."""
+    rows = []
+    for name, record in found.items():
+        values = [record["uar"].get(corpus, {}).get(column) for corpus in CORPORA]
+        known = [value for value in values if value is not None]
+        mean = f"{100 * float(np.mean(known)):.1f}" if len(known) == len(CORPORA) else "-"
+        rows.append([f"**{name}**", mean, *("-" if value is None else f"{100 * value:.1f}" for value in values)])
+    return markdown(["UAR", "mean", *CORPORA], rows)
+
+
+def page() -> str:
+    found = records()
+    if not found:
+        return ""
+    return HEAD + "".join(f"\n## {title}\n\n{table(found, column)}\n" for column, title in TITLES.items())
+
+
+def main() -> int:
+    return pages.main(__doc__, page(), PAGE, "python -m benchmarks.accuracy.adaptation NAME")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
