@@ -107,7 +107,14 @@ def test_the_readme_opens_with_its_two_commands() -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["scripts/readme_tables.py", "scripts/third_party.py", "benchmarks/accuracy/table.py", "scripts/model_card.py"]
+    "script",
+    [
+        "scripts/readme_tables.py",
+        "scripts/third_party.py",
+        "benchmarks/accuracy/table.py",
+        "benchmarks/accuracy/unseen.py",
+        "scripts/model_card.py",
+    ],
 )
 def test_generated_pages_are_up_to_date(script: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "EMOSER_REGISTRY"}

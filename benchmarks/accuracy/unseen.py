@@ -20,8 +20,8 @@ PAGE = Path(__file__).parent / "unseen.md"
 SUFFIX = "-adaptation"
 HEAD = """# Corpora that were never heard
 
-Four emotions. Each head is trained without one corpus (encoder and read-out) and tested on all of its clips; UAR in percent, one run each, no
-interval. *Adapted* figures are transductive: unlabelled clips of the corpus, among them those that are tested, moved the read-outs
+Four emotions. Each head is trained without one corpus (encoder and read-out) and tested on all of its clips; UAR in percent, one run each,
+no interval. *Adapted* figures are transductive: unlabelled clips of the corpus, among them those that are tested, moved the read-outs
 (`emoser adapt` does the same). Made by `python -m training unseen NAME --scores-only` and `python -m benchmarks.accuracy.adaptation NAME`.
 """
 TITLES = {

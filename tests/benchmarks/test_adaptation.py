@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.accuracy import unseen
 from benchmarks.accuracy.adaptation import DRAWS, draws_of, measure, table
 from emoser.adaptation import Reference
 from emoser.metrics import unweighted_average_recall
@@ -50,3 +51,13 @@ def test_a_moved_corpus_is_won_back() -> None:
     text = table({"demo": found, "other": {"none": 0.5}})
     assert text.splitlines()[2].startswith(f"| demo | {100 * found['none']:.1f} |") and " - |" in text.splitlines()[3]
     assert found["all"] == pytest.approx(measure(model, pooled, targets, speakers, reference, 1.0, LABELS)["all"])
+
+
+def test_the_page_has_a_mean_where_all_corpora_were_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = {corpus: {"none": 0.5 + index / 10, "all": 0.8} for index, corpus in enumerate(unseen.CORPORA)}
+    monkeypatch.setattr(unseen, "records", lambda: {"one": {"uar": whole}, "two": {"uar": {"nemo": {"none": 0.4}}}})
+    page = unseen.page()
+    assert "| **one** | 70.0 | 50.0 | 60.0 | 70.0 | 80.0 | 90.0 |" in page
+    assert "| **two** | - | - | - | - | - | 40.0 |" in page
+    monkeypatch.setattr(unseen, "records", dict)
+    assert unseen.page() == ""
