@@ -70,7 +70,12 @@ def _crossval_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seeds", type=int, nargs="+", default=[42], help="each trains every fold once; 42 if not given")
     command.add_argument("--labels", nargs="+", default=[], help="those of the corpus if not given")
     command.add_argument("--only", nargs="+", default=[], metavar="FOLD", help="some folds only, by number or name")
-    command.add_argument("--multi-corpus", action="store_true", help="the training speakers of the recipe's other corpora train too")
+    command.add_argument(
+        "--multi-corpus",
+        default="",
+        choices=["beside", "before"],
+        help="the recipe's other corpora: their training speakers train beside the fold's, or the run without this corpus did before",
+    )
     command.add_argument(
         "--select", default="validation", choices=["validation", "test-as-published"], help="where the kept step is chosen"
     )

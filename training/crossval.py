@@ -48,12 +48,15 @@ class Protocol:
     seeds: tuple[int, ...] = (42,)
     labels: tuple[str, ...] = ()  # none: all of the corpus
     select: Select = "validation"
-    multi_corpus: bool = False  # the training speakers of the recipe's other corpora train too
+    # What the recipe's other corpora do: nothing; they train beside the fold's clips; or before them, by the run that never heard this corpus.
+    multi_corpus: Literal["", "beside", "before"] = ""
     only: tuple[str, ...] = ()  # names or numbers of folds; none: all
 
     def __post_init__(self) -> None:
         if self.select not in ("validation", "test-as-published"):
             raise RecipeError(f"--select is validation or test-as-published, not {self.select!r}")
+        if self.multi_corpus not in ("", "beside", "before"):
+            raise RecipeError(f"--multi-corpus is beside or before, not {self.multi_corpus!r}")
         if not self.seeds:
             raise RecipeError("--seeds names no seed")
 
@@ -61,7 +64,7 @@ class Protocol:
     def name(self) -> str:
         """For folders and tables; whatever is not the plain protocol stands in it."""
         parts = [self.corpus, self.folds, *([str(self.groups)] if self.folds == "speakers" else [])]
-        parts += ["multi-corpus"] if self.multi_corpus else []
+        parts += [f"multi-corpus-{self.multi_corpus}"] if self.multi_corpus else []
         parts += [f"{len(self.labels)}-labels"] if self.labels else []
         parts += ["selected-on-test-as-published"] if self.select != "validation" else []
         return "-".join(parts)
@@ -101,7 +104,7 @@ class FoldScores:
 
 def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tuple[str, ...], list[FoldScores], Path]:
     """Trains and tests what is missing. Returns the labels, the scores of all folds and seeds, and the folder they lie in."""
-    recipe = unknowing(recipe, protocol.corpus)
+    recipe = unknowing(recipe, protocol)
     fit_encoder(recipe, places)
     manifest = labelled(load(protocol.corpus, places.corpora), recipe)
     labels = protocol.labels or labels_of(manifest)
@@ -113,7 +116,7 @@ def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tu
     chosen = [fold for fold in found if not protocol.only or {fold.name, fold.name.split("-")[0]} & set(protocol.only)]
     if not chosen:
         raise RecipeError(f"no fold {', '.join(protocol.only)}; there are {', '.join(fold.name for fold in found)}")
-    others = other_corpora(recipe, places, protocol.corpus) if protocol.multi_corpus else []
+    others = other_corpora(recipe, places, protocol.corpus) if protocol.multi_corpus == "beside" else []
     root = places.runs / "crossval" / recipe.name / protocol.name
     scores = []
     for seed in protocol.seeds:
@@ -154,13 +157,15 @@ def run_fold(
     return scores
 
 
-def unknowing(recipe: Recipe, corpus: str) -> Recipe:
-    """The recipe; one that goes on from a run's encoder goes on from that of the run which never heard `corpus`, whose speakers the folds
-    hold out."""
-    if recipe.model.encoder_of is None:
-        return recipe
-    encoder_of = f"{recipe.model.encoder_of}{WITHOUT}{corpus}"
-    return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoder_of=encoder_of))
+def unknowing(recipe: Recipe, protocol: Protocol) -> Recipe:
+    """The recipe, which goes on from runs alone that never heard the corpus, whose speakers the folds hold out: from the encoder of such a
+    run where it names one, and from the read-outs of its own where the other corpora train before."""
+    model, without = recipe.model, f"{WITHOUT}{protocol.corpus}"
+    if model.encoder_of is not None:
+        model = dataclasses.replace(model, encoder_of=model.encoder_of + without)
+    if protocol.multi_corpus == "before":
+        model = dataclasses.replace(model, readouts_of=recipe.name + without)
+    return dataclasses.replace(recipe, model=model)
 
 
 def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldScores:

@@ -86,6 +86,9 @@ class Pooled(NamedTuple):
         return Pooled(pair(self.embedding), None if self.statistics is None else pair(self.statistics), self.frames)
 
 
+LAST_OF_STATISTICS = 5  # which layer of `StatisticsReadout.network` tells the labels apart
+
+
 class StatisticsReadout(nn.Module):
     """Logits from mean and deviation over time of every layer: what a linear probe reads best (docs/experiments.md), through one hidden
     layer. It sees the clip as a whole, where the paper's head averages over frames."""

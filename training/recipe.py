@@ -50,6 +50,7 @@ class Model:
     encoder: str | None = None  # a name of training/encoders/ssl.py; None: the compact encoder
     start: str | None = None  # a file of start weights (training/pretrain.py writes some); None: those named in training/paths.py
     encoder_of: str | None = None  # a run, trained before, whose blocks above the frozen ones the encoder starts with
+    readouts_of: str | None = None  # a run, trained before, whose mix and read-outs this one starts with, label by label
     blocks: int = 3
     frozen_blocks: int = 1
     first_layer: int | None = None  # lowest layer (0: before the blocks) that mix and read-outs see; None: the last frozen one

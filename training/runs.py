@@ -30,7 +30,7 @@ from training.data import Examples, examples_of
 from training.evaluate import calibration_error, score
 from training.features import Features, Source, build
 from training.loop import fit, logits_of
-from training.model import EmotionModel
+from training.model import LAST_OF_STATISTICS, EmotionModel
 from training.recipe import Recipe, RecipeError
 from training.steps import RUNNING
 
@@ -65,6 +65,7 @@ class Prepared:
         """A new model: the head at random by the recipe's seed, the encoder from the start weights or another run's."""
         model = self._started()
         load_encoder_of(self.recipe, model.encoder, self.runs)
+        load_readouts_of(self.recipe, model, self.runs)
         return model
 
     def _started(self) -> EmotionModel:
@@ -252,6 +253,36 @@ def load_encoder_of(recipe: Recipe, encoder: nn.Module, runs: Path) -> None:
         if trained.get(name, -1) < recipe.model.frozen_blocks and not torch.equal(value, own[name]):
             raise RecipeError(f"model.encoder_of: {recipe.model.encoder_of} has another {name} than the start weights of {recipe.name}")
     encoder.load_state_dict(own)
+
+
+def load_readouts_of(recipe: Recipe, model: EmotionModel, runs: Path) -> None:
+    """Puts mix and read-outs of the run `model.readouts_of` into `model`, where the recipe names one. What tells labels apart is taken over
+    for those that both have; a label that is new starts at random.
+
+    Raises RecipeError where the run has heard what the recipe is tested on, or has another head.
+    """
+    if recipe.model.readouts_of is None:
+        return
+    folder = runs / recipe.model.readouts_of
+    if not (folder / "weights.pt").is_file():
+        raise FileNotFoundError(f"{recipe.name} starts with the read-outs of {folder.name}: python -m training unseen makes it")
+    data = json.loads((folder / "record.json").read_text(encoding="utf-8"))["recipe"]["data"]
+    if set(recipe.data.corpora[:1]) & (set(data["corpora"]) - set(data["leave_out"])):
+        raise RecipeError(f"model.readouts_of: {folder.name} has heard {recipe.data.corpora[0]}")
+    found = torch.load(folder / "weights.pt", weights_only=True)
+    before = [*data["labels"], *data["more_labels"]]
+    known = [(index, before.index(label)) for index, label in enumerate(recipe.all_labels) if label in before]
+    own = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.")}
+    for name, value in own.items():
+        by_label = name.startswith(("head.classifier.", f"statistics.network.{LAST_OF_STATISTICS}."))
+        taught = found.get(name, torch.empty(0))
+        if taught.shape != ((len(before), *value.shape[1:]) if by_label else value.shape):
+            raise RecipeError(f"model.readouts_of: {name} of {folder.name} is of another head")
+        if by_label:
+            for index, there in known:
+                value[index] = taught[there]
+        else:
+            value.copy_(taught)
 
 
 def rounded(value: Any, digits: int = 5) -> Any:

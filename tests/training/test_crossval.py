@@ -104,7 +104,7 @@ def test_selection_as_published_is_named_and_sees_the_test_clips(
     run_crossval(recipe, places, replace(PLAIN, only=("1",)))
     _, _, folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="test-as-published"))
     assert folder.name.endswith("selected-on-test-as-published")
-    run_crossval(recipe, places, replace(PLAIN, only=("1",), multi_corpus=True))
+    run_crossval(recipe, places, replace(PLAIN, only=("1",), multi_corpus="beside"))
     honest, published, multi = seen
     speakers = [{example.speaker for example in part} for part in (honest.train, honest.validation, honest.test)]
     assert not speakers[0] & speakers[1] and not (speakers[0] | speakers[1]) & speakers[2]

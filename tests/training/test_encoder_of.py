@@ -98,3 +98,24 @@ def test_wholly_frozen_blocks_are_those_of_the_run(tiny: Callable[..., Recipe], 
     assert all(torch.equal(value, trained[f"encoder.{name}"]) for name, value in model.encoder.state_dict().items())
     plain = prepare(replace(after, model=replace(after.model, encoder_of=None)), places)
     assert plain.source.key != prepare(after, places).source.key
+
+
+def test_read_outs_start_as_another_run_left_them(tiny: Callable[..., Recipe], places: Places, accelerate_anew: None) -> None:
+    short = ("schedule.steps=2", "schedule.evaluate_every=2", "augmentation.views=0", "model.statistics=8")
+    frozen = (*short, "model.frozen_blocks=2", "model.first_layer=1")
+    first = tiny(*frozen, "data.labels=[neutral, sad]", "data.more_labels=[fear]", "data.leave_out=[emodb]", name="first")
+    run_fit(first, places)
+    left = torch.load(places.runs / "first" / "weights.pt", weights_only=True)
+    recipe = tiny(*frozen, "model.readouts_of=first", "data.corpora=[emodb]", "data.labels=[sad, fear, neutral]", "data.more_labels=[]")
+    began = prepare(recipe, places).model().state_dict()
+    assert torch.equal(began["head.blocks.0.dw.weight"], left["head.blocks.0.dw.weight"])
+    for layer in ("head.classifier", "statistics.network.5"):
+        for kind in ("weight", "bias"):
+            assert torch.equal(began[f"{layer}.{kind}"], left[f"{layer}.{kind}"][[1, 2, 0]])  # label by label
+    heard = replace(recipe, data=replace(recipe.data, corpora=("ravdess",)))
+    with pytest.raises(RecipeError, match="first has heard ravdess"):
+        prepare(heard, places).model()
+    with pytest.raises(RecipeError, match="of another head"):
+        prepare(
+            tiny(*frozen, "model.readouts_of=first", "data.corpora=[emodb]", "model.head=cnn", "model.head_options={blocks: 3}"), places
+        ).model()

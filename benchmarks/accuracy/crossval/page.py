@@ -32,8 +32,8 @@ All labels of a corpus, and every speaker tested once by a model that never hear
 
 {folds}
 
-Heads are trained on the fold's training speakers of the corpus alone or, in rows named *multi-corpus*, of the training speakers of the
-other corpora too. The kept step is chosen on validation speakers, who come out of the fold's training speakers and train nothing; the
+Heads are trained on the fold's training speakers of the corpus alone or, in rows named *multi-corpus*, go on from the same head that the
+training speakers of the other corpora taught, without this one (`--multi-corpus before`). The kept step is chosen on validation speakers, who come out of the fold's training speakers and train nothing; the
 test clips are scored once. The recipes with `-frozen` train a head over the cached states of the start weights' encoder; which of the
 others train the encoder's upper blocks, and which a head on an encoder trained before, stands in `training/recipes/`. `-` is what was not
 run, "(3 of 6)" how many folds ran where not all did: such a figure is of other speakers than its column's.
