@@ -48,7 +48,7 @@ class Protocol:
     seeds: tuple[int, ...] = (42,)
     labels: tuple[str, ...] = ()  # none: all of the corpus
     select: Select = "validation"
-    # What the recipe's other corpora do: nothing; they train beside the fold's clips; or before them, by the run that never heard this corpus.
+    # What the recipe's other corpora do: nothing; they train beside the fold's clips; or before them, in the run that never heard this one.
     multi_corpus: Literal["", "beside", "before"] = ""
     only: tuple[str, ...] = ()  # names or numbers of folds; none: all
 

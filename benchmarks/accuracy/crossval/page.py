@@ -33,10 +33,11 @@ All labels of a corpus, and every speaker tested once by a model that never hear
 {folds}
 
 Heads are trained on the fold's training speakers of the corpus alone or, in rows named *multi-corpus*, go on from the same head that the
-training speakers of the other corpora taught, without this one (`--multi-corpus before`). The kept step is chosen on validation speakers, who come out of the fold's training speakers and train nothing; the
-test clips are scored once. The recipes with `-frozen` train a head over the cached states of the start weights' encoder; which of the
-others train the encoder's upper blocks, and which a head on an encoder trained before, stands in `training/recipes/`. `-` is what was not
-run, "(3 of 6)" how many folds ran where not all did: such a figure is of other speakers than its column's.
+training speakers of the other corpora taught, without this one (`--multi-corpus before`). The kept step is chosen on validation speakers,
+who come out of the fold's training speakers and train nothing; the test clips are scored once. The recipes with `-frozen` train a head
+over the cached states of the start weights' encoder; which of the others train the encoder's upper blocks, and which a head on an encoder
+trained before, stands in `training/recipes/`. `-` is what was not run, "(3 of 6)" how many folds ran where not all did: such a figure is
+of other speakers than its column's.
 
 Our own reference rows: classifiers on fixed features, on the same folds and clips, their parameter chosen on the same validation
 speakers, trained on the same training speakers (validation speakers do not train).
