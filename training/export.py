@@ -249,11 +249,11 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
     Where nothing of the encoder is trained, it stands in a file of its own, which other checkpoints have too, and the read-out in another;
     else, or with `whole`, all is one file. Raises where ONNX and TorchScript disagree by more than 1e-4.
     """
-    run = record_of(recipe, places.runs / recipe.name)
-    recipe = recipe if whole else finished(recipe)
+    own, recipe = recipe, recipe if whole else finished(recipe)
     in_parts = wholly_frozen(recipe.model)
     if "readout" in recipe.register and not in_parts:
         raise RecipeError(f"register.readout: the encoder of {recipe.name} is not wholly frozen, so that there is one file of all")
+    run = record_of(own, places.runs / recipe.name)
     prepared = prepare(recipe, places)
     model = rounded_to_half(prepared.trained())
     description = description_of(recipe, recipe.task, model.frame_hop, run["temperature"])

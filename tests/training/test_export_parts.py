@@ -35,7 +35,7 @@ from training.ensemble import run_ensemble
 from training.int8 import rounded_to_int8
 from training.model import Adjustment, Graph
 from training.recipe import Recipe, RecipeError
-from training.runs import CLONE, Places, Prepared, prepare, run_evaluate, run_fit
+from training.runs import CLONE, Places, Prepared, finished, prepare, run_evaluate, run_fit
 
 FROZEN = ("model.frozen_blocks=2", "model.first_layer=1", "model.statistics=8")
 FORMATS = ("onnx", "torchscript")
@@ -227,6 +227,29 @@ def test_what_is_stored_how(tiny: Callable[..., Recipe]) -> None:
             export.stored_as(tiny(*overrides))
     with pytest.raises(RecipeError, match="not wholly frozen"):
         export.run_export(tiny("register.readout=int8"), Places())
+
+
+def test_blocks_that_a_run_trained_are_an_encoders_file_too(
+    tiny: Callable[..., Recipe], places: Places, tmp_path: Path, accelerate_anew: None
+) -> None:
+    recipe = tiny("register.parts=true", "model.statistics=8", "schedule.steps=2", "schedule.evaluate_every=2", name="own")
+    run_fit(recipe, places)
+    run_evaluate(recipe, places)
+    entry = export.run_export(recipe, places, root=tmp_path / "root", record=False)
+    assert [part["path"].rsplit("/", 1)[1] for part in entry["parts"] if part["format"] == "onnx"] == [
+        "own-encoder.onnx",
+        "own-readout.onnx",
+    ]
+    folder = tmp_path / "root" / "checkpoints" / "onnx"
+    opened = open_parts(folder / "own-encoder.onnx", folder / "own-readout.onnx", "onnx", frame=640, threads=1)
+    prepared = prepare(finished(recipe), places)
+    graph = Graph(export.rounded_to_half(prepared.trained()), len(recipe.data.labels)).eval()
+    waveform, lengths = export.padded(prepared.examples.test[:3])
+    with torch.no_grad():
+        expected = graph(torch.from_numpy(waveform), torch.from_numpy(lengths))
+    found = opened.run(waveform, lengths)
+    for name in ("logits", "frames", "embedding", "frame_lengths"):
+        np.testing.assert_allclose(found[name], getattr(expected, name).numpy(), atol=1e-5)
 
 
 def test_what_an_encoder_is_called(tiny: Callable[..., Recipe]) -> None:

@@ -121,5 +121,5 @@ def test_a_recipe_caches_and_reads_its_layers(
     with torch.no_grad():
         logits, _, frames, _ = model(samples, torch.tensor([samples.shape[1]]))
         cached = model.read(model.pool_states(torch.from_numpy(state.astype(np.float32))[None], torch.tensor([len(state)])))[0]
-    assert frames.tolist() == [(len(state) + 1) // 2]
+    assert frames.tolist() == [len(state)]  # pooled in the cache, for nothing of the encoder is trained
     torch.testing.assert_close(cached, logits, atol=1e-2, rtol=1e-2)
