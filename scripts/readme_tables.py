@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.accuracy import table, transcripts  # noqa: E402
+from benchmarks.accuracy import table, transcripts, unseen  # noqa: E402
 from benchmarks.accuracy.crossval import page as crossval  # noqa: E402
 from benchmarks.diarization import table as diarization  # noqa: E402
 from emoser.checkpoints import list_checkpoints  # noqa: E402
@@ -83,6 +83,7 @@ BLOCKS = {
     "accuracy": lambda: table.accuracy("speakers"),
     "unseen": lambda: table.accuracy("unseen"),
     "crossval": crossval.block,
+    "adapted": lambda: unseen.of("shiftcnn"),
     "robustness": table.robustness,
     "diarization": diarization.overview,
     "transcripts": written,

@@ -50,6 +50,16 @@ def table(found: dict[str, dict[str, Any]], column: str) -> str:
     return markdown(["UAR", "mean", *CORPORA], rows)
 
 
+def of(name: str) -> str:
+    """One head: a row a way of adapting. Empty without a result file."""
+    record = records().get(name)
+    if record is None:
+        return ""
+    uar = record["uar"]
+    rows = [[title, *(f"{100 * uar[corpus][column]:.1f}" if corpus in uar else "-" for corpus in CORPORA)] for column, title in TITLES.items()]
+    return markdown([f"UAR of {name}", *CORPORA], rows)
+
+
 def page() -> str:
     found = records()
     if not found:
