@@ -56,7 +56,9 @@ def of(name: str) -> str:
     if record is None:
         return ""
     uar = record["uar"]
-    rows = [[title, *(f"{100 * uar[corpus][column]:.1f}" if corpus in uar else "-" for corpus in CORPORA)] for column, title in TITLES.items()]
+    rows = [
+        [title, *(f"{100 * uar[corpus][column]:.1f}" if corpus in uar else "-" for corpus in CORPORA)] for column, title in TITLES.items()
+    ]
     return markdown([f"UAR of {name}", *CORPORA], rows)
 
 
