@@ -9,6 +9,7 @@ import re
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -271,6 +272,16 @@ def registry_file() -> Path:
 def list_checkpoints(registry: str | os.PathLike[str] | None = None) -> list[Checkpoint]:
     """All checkpoints of the registry, in its order. Raises CheckpointError where the registry is missing or malformed."""
     path = Path(registry) if registry is not None else registry_file()
+    if not path.is_file():
+        return list(_entries(path, (0, 0)))
+    about = path.stat()
+    return list(_entries(path, (about.st_mtime_ns, about.st_size)))
+
+
+@lru_cache(maxsize=4)
+def _entries(path: Path, changed: tuple[int, int]) -> tuple[Checkpoint, ...]:
+    """Of the file as it was `changed` last (time in ns, size): reading twenty entries takes as long as importing NumPy, and one load asks
+    for them several times."""
     data = _read_yaml(path)
     if not isinstance(data, dict) or list(data) != ["checkpoints"] or not isinstance(data["checkpoints"], list):
         raise CheckpointError(f'{path}: expected one field "checkpoints" that holds a list of entries')
@@ -278,7 +289,7 @@ def list_checkpoints(registry: str | os.PathLike[str] | None = None) -> list[Che
     names = [entry.name for entry in entries]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise CheckpointError(f"{path}: more than one entry is named {', '.join(twice)}")
-    return entries
+    return tuple(entries)
 
 
 def find(name: str) -> Checkpoint:

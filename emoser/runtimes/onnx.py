@@ -42,6 +42,8 @@ class OnnxGraph:
         options = ort.SessionOptions()
         options.log_severity_level = ERRORS
         options.intra_op_num_threads = self.threads
+        # A checkpoint may be two files: threads of one that spin while they wait would take the cores from the other.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = _cuda_session(ort, path, options, providers) if CUDA in providers else None
         self.device = "cpu" if session is None else "cuda"
         try:
