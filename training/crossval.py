@@ -27,11 +27,11 @@ from training.adaptation import adapted_logits, pooled_clips, reference_of
 from training.corpora import EMOTIONS, Manifest, Utterance, default_split, load
 from training.data import Example, Examples
 from training.folds import Fold, folds_of, selected_on_test
+from training.leaving_out import WITHOUT, fit_encoder
 from training.loop import fit
 from training.recipe import Recipe, RecipeError
 from training.runs import Places, Prepared, prepared_with
 from training.steps import RUNNING
-from training.unseen import WITHOUT, fit_encoder
 
 Select = Literal["validation", "test-as-published"]
 

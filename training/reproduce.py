@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from training.export import file_key, run_export
+from training.leaving_out import fit_encoder
 from training.recipe import Recipe
 from training.runs import RECORDS, Places, prepare, run_evaluate, run_fit
-from training.unseen import fit_encoder
 
 log = logging.getLogger(__name__)
 

@@ -24,10 +24,11 @@ from emoser.adaptation import STRENGTH, Reference, adapt
 from emoser.metrics import unweighted_average_recall
 from training.adaptation import adapted_logits, pooled_clips, reference_of
 from training.evaluate import softmax
+from training.leaving_out import without
 from training.model import Adjustment, EmotionModel, Pooled
 from training.recipe import read_recipe
 from training.runs import Places, prepare
-from training.unseen import CORPORA, without
+from training.unseen import CORPORA
 
 SIZES = (10, 30, 100)
 DRAWS = 5
@@ -130,6 +131,7 @@ def main() -> None:
     record = {
         "recipe": recipe.name,
         "recipe_sha256": recipe.checksum(),
+        "set": options.overrides,
         "labels": list(recipe.data.labels),
         "strength": STRENGTH,
         "draws": DRAWS,

@@ -12,9 +12,9 @@ import torch
 
 from training.crossval import Protocol, run_crossval
 from training.encoders.compact import CompactEncoder
+from training.leaving_out import without
 from training.recipe import Recipe, RecipeError
 from training.runs import Places, encoder_digest, load_encoder_of, prepare, run_fit
-from training.unseen import without
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_folds_take_the_encoder_that_never_heard_their_corpus(
     tiny: Callable[..., Recipe], places: Places, monkeypatch: pytest.MonkeyPatch, accelerate_anew: None
 ) -> None:
     short = ("schedule.steps=2", "schedule.evaluate_every=2", "augmentation.views=0")
-    monkeypatch.setattr("training.unseen.read_recipe", lambda name: tiny(*short, name=name))
+    monkeypatch.setattr("training.leaving_out.read_recipe", lambda name: tiny(*short, name=name))
     recipe = tiny(*short, "model.encoder_of=first", "model.frozen_blocks=2", "model.first_layer=1", name="second")
     run_crossval(recipe, places, Protocol("ravdess", "leave-one-speaker-out", only=("1",)))
     record = json.loads((places.runs / "first-without-ravdess" / "record.json").read_text())

@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from accelerate.state import AcceleratorState
+from waves import batch, noise
 
 import emoser
 from emoser.adaptation import Adaptation
@@ -114,17 +115,6 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(OnnxGraph, "__call__", counted)
     return calls
-
-
-def noise(samples: int, seed: int = 0) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
-
-
-def batch(*clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    waveform = np.zeros((len(clips), max(map(len, clips))), np.float32)
-    for row, clip in zip(waveform, clips, strict=True):
-        row[: len(clip)] = clip
-    return waveform, np.array([len(clip) for clip in clips])
 
 
 silence = np.zeros

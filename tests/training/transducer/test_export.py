@@ -17,6 +17,7 @@ import onnx
 import pytest
 import torch
 import yaml
+from waves import batch, noise
 
 from emoser.checkpoints import list_checkpoints
 from emoser.digests import sha256
@@ -87,17 +88,6 @@ def exported(
         return made[system]
 
     return make
-
-
-def noise(samples: int, seed: int = 0) -> np.ndarray:
-    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
-
-
-def batch(*clips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    waveform = np.zeros((len(clips), max(map(len, clips))), np.float32)
-    for row, clip in zip(waveform, clips, strict=True):
-        row[: len(clip)] = clip
-    return waveform, np.array([len(clip) for clip in clips])
 
 
 def talkative(made: Exported, kind: str, less: float = 5.0) -> tuple[Parts, TorchNetwork]:
