@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 
 from emoser.errors import CheckpointError, UsageError
 
-STRENGTH = 20.0  # clips: with so many, half of the way is gone
+STRENGTH = 10.0  # clips: with so many, half of the way is gone
 NARROWEST, WIDEST = 0.5, 2.0  # of the scale: a channel that hardly moves in a user's clips must not be blown up
 FEW_CLIPS = 10  # with less, hardly anything is adapted
 # Evenness of the labels predicted for the clips (entropy; 1: all equally often, 0: one alone). From EVEN on the middle of all labels is
-# expected, below UNEVEN only what was predicted; there adaptation brings little and may do harm.
-EVEN, UNEVEN = 1.0, 0.85
+# expected, for a voice that is far from training's makes labels look less even than they are; below UNEVEN only what was predicted.
+EVEN, UNEVEN = 0.9, 0.3
+ONE_SIDED = 0.7  # evenness below which adaptation brings less and may do harm
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +96,7 @@ class Adaptation:
         found = []
         if self.clips < FEW_CLIPS:
             found.append(f"{self.clips} clips are few: hardly anything is adapted; give thirty or more")
-        if self.evenness < UNEVEN:
+        if self.evenness < ONE_SIDED:
             found.append("by what the checkpoint says the clips are of few emotions: adaptation brings less and may do harm; give several")
         return tuple(found)
 

@@ -7,7 +7,8 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
@@ -34,22 +35,35 @@ def read_record(kind: type[T], data: object, where: str, **known: Any) -> T:
     """
     if not isinstance(data, Mapping):
         raise RecordError(f"{where}: expected fields and values, got {_shown(data)}")
-    hints = get_type_hints(kind)
-    names = [field.name for field in fields(kind) if field.name not in known]  # type: ignore[arg-type]
+    shape = _shape(kind)
+    names = [name for name in shape.hints if name not in known]
     for key in data:
         if key not in names:
             near = get_close_matches(str(key), names, 1)
             hint = f', near "{near[0]}"' if near else ""
             raise RecordError(f'{where}: unknown field "{key}"{hint}; fields are: {", ".join(names)}')
-    optional = {each.name for each in fields(kind) if each.default is not MISSING}  # type: ignore[arg-type]
-    missing = [name for name in names if name not in data and name not in optional]
+    missing = [name for name in names if name not in data and name not in shape.optional]
     if missing:
         raise RecordError(f"{where}: missing field{'s' * (len(missing) > 1)} {', '.join(missing)}")
-    values = {name: _value(hints[name], data[name], f"{where}, {name}") for name in names if name in data}
+    values = {name: _value(shape.hints[name], data[name], f"{where}, {name}") for name in names if name in data}
     try:
         return kind(**known, **values)
     except RecordError as error:  # what the record itself says of its values
         raise RecordError(f"{where}, {error}") from None
+
+
+class _Shape(NamedTuple):
+    hints: dict[str, Any]  # field -> type, in the fields' order
+    optional: frozenset[str]
+
+
+@cache
+def _shape(kind: Any) -> _Shape:
+    """Of a dataclass; taken once, for evaluating the annotations takes longer than all else that reads a record."""
+    hints = get_type_hints(kind)
+    return _Shape(
+        {field.name: hints[field.name] for field in fields(kind)}, frozenset(f.name for f in fields(kind) if f.default is not MISSING)
+    )
 
 
 def _value(kind: Any, value: object, where: str) -> Any:

@@ -28,7 +28,7 @@ from training.corpora import EMOTIONS, Manifest, Utterance, default_split, load
 from training.data import Example, Examples
 from training.folds import Fold, folds_of, selected_on_test
 from training.leaving_out import WITHOUT, fit_encoder
-from training.loop import fit
+from training.loop import fit, refit
 from training.recipe import Recipe, RecipeError
 from training.runs import Places, Prepared, prepared_with
 from training.steps import RUNNING
@@ -174,6 +174,8 @@ def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldSco
     own = len(recipe.data.labels)
     model = prepared.model()
     fitted = fit(recipe, model, examples, features, prepared.folder)
+    if recipe.schedule.refit_steps:
+        refit(recipe, model, examples, features, prepared.folder / "refit")
     model.cpu()
     temperature = fitted.temperature
     if as_published:

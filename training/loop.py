@@ -6,13 +6,14 @@ The loop itself is training/steps.py.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from training.data import Example, Examples, sampling_weights
 from training.evaluate import Scored, score, temperature_of
 from training.features import Features
 from training.model import EmotionModel
-from training.recipe import Recipe, Schedule
+from training.recipe import Recipe, RecipeError, Schedule
 from training.steps import UNTRAINED, Losses, begin, copied, train
 from training.voices import Voices
 
@@ -160,6 +161,24 @@ class Step(nn.Module):
         return Losses(loss)
 
 
+class StatisticsStep(nn.Module):
+    """A batch to the loss of the second read-out alone."""
+
+    def __init__(self, recipe: Recipe, model: EmotionModel) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.model = model
+
+    def forward(self, batch: Batch) -> Losses:
+        assert self.model.statistics is not None
+        with torch.no_grad():
+            statistics = self.model.statistics_of(batch.hidden, batch.frames)
+        share = batch.share[:, None]
+        logits = self.model.statistics(share * statistics + (1 - share) * statistics[batch.order])
+        targets = batch.soft_targets(len(self.recipe.all_labels))
+        return Losses(loss_of(logits.float(), targets, len(self.recipe.data.labels), self.recipe.schedule))
+
+
 @dataclass
 class Fitted:
     """What a run leaves: the kept weights, its validation history, and what was fitted on validation speakers."""
@@ -181,12 +200,43 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     if voices is not None:
         _listen(model, draws)
 
+    if recipe.schedule.statistics_steps:
+        _fit_statistics(recipe, model, draws, folder / "statistics", accelerator)
+
     def validate() -> dict[str, float]:
         return _validate(recipe, model, examples, features)
 
     outcome = train(recipe, model, Step(recipe, model, voices), draws, validate, folder, accelerator, {"voices": draws.voices})
     offsets, temperature = calibrate(model, len(recipe.data.labels), examples, features)
     return Fitted(copied(model.state_dict()), outcome.history, offsets, temperature, outcome.step, outcome.seconds)
+
+
+def _fit_statistics(recipe: Recipe, model: EmotionModel, draws: Draws, folder: Path, accelerator: Accelerator) -> None:
+    """`schedule.statistics_steps` steps of the second read-out alone. Nothing is chosen: the last averaged weights go on."""
+    schedule = recipe.schedule
+    if model.statistics is None or schedule.statistics_steps is None:
+        raise RecipeError("schedule.statistics_steps: there is no second read-out; model.statistics is its width")
+    schedule = replace(schedule, steps=schedule.statistics_steps, evaluate_every=schedule.statistics_steps, keep="last")
+    recipe = replace(recipe, schedule=schedule)
+    folder.mkdir(exist_ok=True)
+    model.requires_grad_(False)  # of all else: several processes wait for the gradient of whatever is trained
+    train(recipe, model.statistics, StatisticsStep(recipe, model), draws, lambda: {"selection": 0.0}, folder, accelerator)
+
+
+def refit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Features, folder: Path) -> None:
+    """`schedule.refit_steps` further steps from the weights that `fit` kept, on training and validation speakers alike. Nothing is chosen:
+    the last averaged weights stay, and calibration is that of before."""
+    schedule = recipe.schedule
+    assert schedule.refit_steps is not None
+    schedule = replace(schedule, steps=schedule.refit_steps, evaluate_every=schedule.refit_steps, keep="last", seed=schedule.seed + 1)
+    recipe = replace(recipe, schedule=schedule)
+    accelerator = begin(schedule)
+    draws = Draws(recipe, (*examples.train, *examples.validation), features, accelerator.process_index)
+    voices = draws.voices if schedule.voices else None
+    if voices is not None:
+        _listen(model, draws)
+    folder.mkdir(exist_ok=True)
+    train(recipe, model, Step(recipe, model, voices), draws, lambda: {"selection": 0.0}, folder, accelerator, {"voices": draws.voices})
 
 
 def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:
@@ -222,6 +272,8 @@ def _standardise(model: EmotionModel, draws: Draws, batches: int = 8) -> None:
     with torch.no_grad():
         drawn = [draws[UNTRAINED + index] for index in range(batches)]
         model.mix.standardise([(model.encoder.upper(batch.hidden, batch.frames, model.frozen_blocks), batch.frames) for batch in drawn])
+        if model.statistics is not None and model.statistics.standardised is not None:
+            model.statistics.standardised.take(torch.cat([model.statistics_of(batch.hidden, batch.frames) for batch in drawn]))
 
 
 def _listen(model: EmotionModel, draws: Draws, batches: int = 40) -> None:

@@ -89,12 +89,36 @@ class Pooled(NamedTuple):
 LAST_OF_STATISTICS = 5  # which layer of `StatisticsReadout.network` tells the labels apart
 
 
+class Standardised(nn.Module):
+    """Each entry of a vector less its mean, over its deviation, both (width,): of the training clips, set once and not trained."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.deviation
+
+    @torch.no_grad()
+    def take(self, vectors: Tensor) -> None:
+        """Mean and deviation of `vectors` (clips, width)."""
+        self.mean.copy_(vectors.mean(0))
+        self.deviation.copy_(vectors.std(0).clamp(min=1e-4))
+
+
 class StatisticsReadout(nn.Module):
     """Logits from mean and deviation over time of every layer: what a linear probe reads best (docs/experiments.md), through one hidden
-    layer. It sees the clip as a whole, where the paper's head averages over frames."""
+    layer. It sees the clip as a whole, where the paper's head averages over frames.
 
-    def __init__(self, layers: int, width: int, hidden: int, classes: int, dropout: float) -> None:
+    Clips differ less in these than frames do, in deviations least: with `standardise` each counts alike when training begins."""
+
+    def __init__(self, layers: int, width: int, hidden: int, classes: int, dropout: float, standardise: bool = False) -> None:
         super().__init__()
+        self.standardised = Standardised(2 * layers * width) if standardise else None
         self.network = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(2 * layers * width, hidden),
@@ -105,8 +129,12 @@ class StatisticsReadout(nn.Module):
         )
 
     def forward(self, statistics: Tensor) -> Tensor:
-        logits: Tensor = self.network(statistics)
+        logits: Tensor = self.network(statistics if self.standardised is None else self.standardised(statistics))
         return logits
+
+    def parameters_by_depth(self) -> list[list[nn.Parameter]]:
+        """For where it is trained by itself."""
+        return [list(self.parameters())]
 
 
 def mean_and_deviation(x: Tensor, lengths: Tensor) -> Tensor:
@@ -137,7 +165,9 @@ class EmotionModel(nn.Module):
         if options.specaugment and self.head.specaugment is not None:
             self.head.specaugment = SpecAugment(self.encoder.width, **options.specaugment)
         self.statistics = (
-            StatisticsReadout(layers, self.encoder.width, options.statistics, classes, options.statistics_dropout)
+            StatisticsReadout(
+                layers, self.encoder.width, options.statistics, classes, options.statistics_dropout, bool(options.standardise_statistics)
+            )
             if options.statistics
             else None
         )
@@ -169,6 +199,11 @@ class EmotionModel(nn.Module):
         hidden, frames, starts = self.encoder.lower(waveform, lengths, self.frozen_blocks, self.first_layer)
         pooled, frames = self._pool(*halve(hidden, frames, self.cached_pool), by)
         return self.read(pooled, by)[0], pooled, frames, torch.div(starts, self.pool, rounding_mode="floor")
+
+    def statistics_of(self, hidden: Tensor, frames: Tensor) -> Tensor:
+        """What the second read-out sees of a clip, (batch, layers * 2 * width), without running the head."""
+        states = self.mix.standardised(self.encoder.upper(hidden, frames, self.frozen_blocks))
+        return torch.cat([mean_and_deviation(state.to(self.mix.mean.dtype), frames) for state in states], dim=1)
 
     def _pool(self, hidden: Tensor, frames: Tensor, by: Adjustment | None = None) -> tuple[Pooled, Tensor]:
         states = self.mix.standardised(self.encoder.upper(hidden, frames, self.frozen_blocks))

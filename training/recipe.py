@@ -60,6 +60,7 @@ class Model:
     specaugment: dict[str, Any] = field(default_factory=dict)  # of the head's feature masking; empty: the paper's spans
     statistics: int = 0  # width of a second read-out, from the layers' means and deviations; 0: the paper's head alone
     statistics_dropout: float = 0.3
+    standardise_statistics: bool | None = None  # each of them by mean and deviation of the training clips, before the second read-out
 
     @property
     def cached_pool(self) -> int:
@@ -95,6 +96,8 @@ class Schedule:
     average: float = 0.995  # decay of the averaged weights, which are the ones that are kept; 0 is off
     evaluate_every: int = 200
     keep: str = "best"  # best on validation, or last
+    statistics_steps: int | None = None  # before all others, in which the second read-out learns alone, at a twentieth of a step's cost
+    refit_steps: int | None = None  # cross-validation alone: steps that follow the kept one, in which the validation speakers train too
     precision: str = "bf16"
     seed: int = 42
 

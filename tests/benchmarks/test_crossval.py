@@ -21,6 +21,7 @@ from benchmarks.accuracy.crossval.collect import collect, digest_of, options_of,
 from benchmarks.accuracy.crossval.paired import MEAN, differences
 from benchmarks.accuracy.crossval.protocols import CORPORA, HEADS, MULTI, PROTOCOLS, Clips
 from benchmarks.accuracy.crossval.results import Result
+from benchmarks.accuracy.crossval.run import arguments_of
 from training.crossval import FoldScores, Protocol
 from training.recipe import RecipeError, read_recipe
 
@@ -71,7 +72,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_protocols_are_those_of_the_training() -> None:
-    names = [Protocol(each.name, each.kind, multi_corpus=multi).name for multi in ("", "before") for each in CORPORA]
+    names = [Protocol(each.name, each.kind, multi_corpus=multi).name for multi in ("", "beside") for each in CORPORA]
     assert names == list(PROTOCOLS)
     assert all(read_recipe(head).model.head == head.removesuffix("-frozen") for head in HEADS)
 
@@ -218,3 +219,14 @@ def test_references_learn_from_training_speakers_and_adapt_to_each_speaker() -> 
 
 def test_the_committed_page_is_up_to_date() -> None:
     assert main(["table", "--check"]) == 0, "run: python -m benchmarks.accuracy.crossval table"
+
+
+def test_the_tables_runs_are_of_their_recipes_with_the_tables_settings() -> None:
+    for head in HEADS:
+        arguments = arguments_of(head, "ased", ["--only", "1"])
+        assert arguments[:6] == ["crossval", head, "--corpus", "ased", "--folds", "speakers"] and arguments[-2:] == ["--only", "1"]
+        recipe, own = read_recipe(head, [each.removeprefix("--set=") for each in arguments if each.startswith("--set=")]), read_recipe(head)
+        assert recipe.model.head == own.model.head and recipe.model.frozen_blocks == own.model.frozen_blocks
+        assert recipe.schedule.refit_steps and recipe.schedule.steps < own.schedule.steps
+        chances = recipe.augmentation.chances
+        assert chances.speed == 1 and chances.noise == chances.room == chances.telephone == 0  # of one corpus, recorded alike

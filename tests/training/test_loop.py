@@ -477,3 +477,78 @@ def test_two_processes_train_as_one_would_on_both_their_draws(
     assert away(both, start) > 0
     assert away(together, both) < 0.03 * away(both, start)
     assert away(together, alone) > 0.3 * away(both, start)
+
+
+# statistics on one scale
+
+
+def test_statistics_are_standardised_by_the_training_clips(prepared: Callable[..., Prepared]) -> None:
+    run = prepared("model.statistics=8", "model.standardise_statistics=true", "schedule.steps=1")
+    model = run.model()
+    draws = Draws(run.recipe, run.examples.train, run.features)
+    loop._standardise(model, draws)
+    assert model.statistics is not None and model.statistics.standardised is not None
+    batches = [draws[UNTRAINED + index] for index in range(8)]  # what it was taken from
+    with torch.no_grad():
+        seen = torch.cat(
+            [model.pool_states(batch.hidden, batch.frames).vector[:, -model.statistics.standardised.mean.numel() :] for batch in batches]
+        )
+        scaled = model.statistics.standardised(seen)
+    moving = seen.std(0) > 1e-3
+    torch.testing.assert_close(scaled.mean(0)[moving], torch.zeros(int(moving.sum())), atol=1e-3, rtol=0)
+    torch.testing.assert_close(scaled.std(0)[moving], torch.ones(int(moving.sum())), atol=1e-3, rtol=0)
+    # and the read-out reads them so
+    plain = prepared("model.statistics=8", "schedule.steps=1").model()
+    assert plain.statistics is not None
+    torch.testing.assert_close(model.eval().statistics(seen), model.statistics.network(scaled))
+
+
+# refit
+
+
+def test_validation_speakers_train_in_the_steps_after_the_kept_one(
+    prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepared("schedule.refit_steps=2", "schedule.steps=2")
+    heard: list[set[str]] = []
+
+    class Listening(Draws):
+        def __init__(self, recipe: Recipe, examples: Any, *rest: Any) -> None:
+            heard.append({example.speaker for example in examples})
+            super().__init__(recipe, examples, *rest)
+
+    monkeypatch.setattr(loop, "Draws", Listening)
+    model = run.model()
+    fitted = fit(run.recipe, model, run.examples, run.features, run.folder)
+    loop.refit(run.recipe, model, run.examples, run.features, run.folder / "refit")
+    speakers = {part: {example.speaker for example in getattr(run.examples, part)} for part in ("train", "validation", "test")}
+    assert heard == [speakers["train"], speakers["train"] | speakers["validation"]]
+    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, fitted.state[name])]
+    assert any(name.startswith("head.") for name in changed)
+    scales = [name for name in fitted.state if name.startswith(("mix.mean", "mix.deviation"))]
+    assert scales and not set(scales) & set(changed)  # as first taken
+
+
+# the second read-out first
+
+
+def test_the_second_read_out_learns_alone_before_all_else(prepared: Callable[..., Prepared]) -> None:
+    options = ("model.statistics=8", "schedule.statistics_steps=3", "schedule.steps=1")
+    run = prepared(*options)
+    model = run.model()
+    assert model.statistics is not None
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    draws = Draws(run.recipe, run.examples.train, run.features)
+    loop._fit_statistics(run.recipe, model, draws, run.folder / "statistics", steps.begin(run.recipe.schedule))
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.startswith("statistics.network.")}
+    batch = draws[0]
+    pooled = model.eval().pool_states(batch.hidden, batch.frames)
+    assert pooled.statistics is not None
+    torch.testing.assert_close(model.statistics_of(batch.hidden, batch.frames), pooled.statistics)
+
+
+def test_without_a_second_read_out_its_steps_are_an_error(prepared: Callable[..., Prepared]) -> None:
+    run = prepared("schedule.statistics_steps=3")
+    with pytest.raises(RecipeError, match=r"no second read-out; model\.statistics"):
+        trained_by(run)

@@ -1,11 +1,13 @@
 """All heads under one protocol, beside reference rows on the same folds.
 
     python -m benchmarks.accuracy.crossval baselines [--corpora DIR] [--weights DIR]   # -> results/crossval-baselines.json
+    python -m benchmarks.accuracy.crossval run NAME... [--on CORPUS...] [...]             # folds, into runs/crossval
     python -m benchmarks.accuracy.crossval collect [--runs DIR]                        # runs/crossval -> results/crossval.json
     python -m benchmarks.accuracy.crossval table [--check]                             # both -> crossval.md
 
-`collect` can be run as often as one likes, while `python -m training crossval` works too: finished folds count. What is no longer under
-runs/ stays in the result file.
+`run` takes the settings of settings.yaml and hands what it does not know (--multi-corpus beside, --set ...) to
+`python -m training crossval`; finished folds are kept. `collect` can be run as often as one likes, while folds are still training. What is
+no longer under runs/ stays in the result file.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from benchmarks import pages
 from benchmarks.accuracy.crossval import page, results
+from benchmarks.accuracy.crossval.protocols import CORPORA
 
 RUNS = Path(__file__).resolve().parents[3] / "runs"
 
@@ -31,7 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
     baselines.add_argument("--weights", type=Path)
     commands.add_parser("collect").add_argument("--runs", type=Path, default=RUNS)
     commands.add_parser("table")
-    options = parser.parse_args(arguments)
+    runs = commands.add_parser("run")
+    runs.add_argument("names", nargs="+", help="recipes")
+    runs.add_argument("--on", nargs="+", default=[each.name for each in CORPORA], choices=[each.name for each in CORPORA])
+    options, more = parser.parse_known_args(arguments)
+    if more and options.command != "run":
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    if options.command == "run":
+        from benchmarks.accuracy.crossval.run import run
+
+        return run(options.names, options.on, more)
     if options.command == "baselines":
         from benchmarks.accuracy.crossval import references
         from benchmarks.accuracy.scoring import write

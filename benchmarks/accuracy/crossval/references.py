@@ -1,8 +1,7 @@
 """Reference rows on the same folds and test clips: classifiers on fixed features (benchmarks/accuracy/baselines.py).
 
-The parameter is the one with the highest UAR on the fold's validation speakers, of a classifier trained on its training speakers; that
-same classifier, trained on the training speakers alone, is tested. Validation speakers never train, as for the heads. Classes are weighted
-to count the same.
+The parameter is the one with the highest UAR on the fold's validation speakers, of a classifier trained on its training speakers; with it
+the classifier that is tested is trained on both, as the heads are (`schedule.refit_steps`). Classes are weighted to count the same.
 
 Adapted: before anything else the features of every speaker, of training, validation and test alike, are standardised with the mean and
 deviation of that speaker's own clips, labels unused (transductive); the rest is the same, the parameter chosen anew.
@@ -72,8 +71,8 @@ def by_speaker(values: Features, speakers: NDArray[np.str_]) -> Features:
 def guessed(classifier: str, values: Features, clips: list[Clip]) -> tuple[Indices, float]:
     """The labels of the test clips in their order, and the parameter that was best on the validation speakers."""
     parameter, _ = baselines.choose(classifier, values, clips)
-    train, test = (np.array([clip.part == part for clip in clips]) for part in ("train", "test"))
-    model = baselines.fit(classifier, parameter, values[train], [clip for clip in clips if clip.part == "train"])
+    test = np.array([clip.part == "test" for clip in clips])
+    model = baselines.fit(classifier, parameter, values[~test], [clip for clip in clips if clip.part != "test"])
     return model.predict(values[test]), parameter
 
 
