@@ -76,9 +76,8 @@ def _crossval_options(command: argparse.ArgumentParser) -> None:
         choices=["beside", "before"],
         help="the recipe's other corpora: their training speakers train beside the fold's, or the run without this corpus did before",
     )
-    command.add_argument(
-        "--select", default="validation", choices=["validation", "test-as-published"], help="where the kept step is chosen"
-    )
+    choices = "on whom the kept step is chosen; nothing: validation speakers train too, and the last step is kept"
+    command.add_argument("--select", default="validation", choices=["validation", "nothing", "test-as-published"], help=choices)
 
 
 def _run(options: argparse.Namespace) -> int:

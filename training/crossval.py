@@ -1,8 +1,8 @@
 """`python -m training crossval RECIPE --corpus NAME --folds KIND`: one recipe, trained and tested on every fold of a corpus.
 
-Selection is on validation speakers, taken out of the fold's training speakers; the test clips are scored once, by the weights that were
-kept. Beside the model as it is stands the adapted one: the test speaker's own clips, their labels unused, move its read-outs
-(emoser/adaptation.py). The two are never mixed.
+Selection is on validation speakers, taken out of the fold's training speakers, or there is none: then these train too, and the last step is
+kept. The test clips are scored once, by the weights that were kept. Beside the model as it is stands the adapted one: the test speaker's
+own clips, their labels unused, move its read-outs (emoser/adaptation.py). The two are never mixed.
 
 A finished fold is kept (`<fold>/scores.npz`), an unfinished one goes on where it stopped.
 """
@@ -28,12 +28,13 @@ from training.corpora import EMOTIONS, Manifest, Utterance, default_split, load
 from training.data import Example, Examples
 from training.folds import Fold, folds_of, selected_on_test
 from training.leaving_out import WITHOUT, fit_encoder
-from training.loop import fit, refit
+from training.loop import fit
 from training.recipe import Recipe, RecipeError
 from training.runs import Places, Prepared, prepared_with
 from training.steps import RUNNING
 
-Select = Literal["validation", "test-as-published"]
+SELECT = ("validation", "nothing", "test-as-published")
+Select = Literal["validation", "nothing", "test-as-published"]
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ class Protocol:
     only: tuple[str, ...] = ()  # names or numbers of folds; none: all
 
     def __post_init__(self) -> None:
-        if self.select not in ("validation", "test-as-published"):
-            raise RecipeError(f"--select is validation or test-as-published, not {self.select!r}")
+        if self.select not in SELECT:
+            raise RecipeError(f"--select is one of {', '.join(SELECT)}, not {self.select!r}")
         if self.multi_corpus not in ("", "beside", "before"):
             raise RecipeError(f"--multi-corpus is beside or before, not {self.multi_corpus!r}")
         if not self.seeds:
@@ -64,10 +65,10 @@ class Protocol:
     def name(self) -> str:
         """For folders and tables; whatever is not the plain protocol stands in it."""
         parts = [self.corpus, self.folds, *([str(self.groups)] if self.folds == "speakers" else [])]
+        parts += [{"nothing": "nothing-selected", "test-as-published": "selected-on-test-as-published"}.get(self.select, "")]
         parts += [f"multi-corpus-{self.multi_corpus}"] if self.multi_corpus else []
         parts += [f"{len(self.labels)}-labels"] if self.labels else []
-        parts += ["selected-on-test-as-published"] if self.select != "validation" else []
-        return "-".join(parts)
+        return "-".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,7 @@ def run_fold(
     seed: int,
     folder: Path,
 ) -> FoldScores:
-    split = fold.split if protocol.select == "validation" else selected_on_test(fold.split)
+    split = selected_on_test(fold.split) if protocol.select == "test-as-published" else fold.split
     more = tuple(sorted({word(clip) for other in others for clip in other if word(clip)} - set(labels)))
     data = dataclasses.replace(
         recipe.data, corpora=(protocol.corpus, *(other.corpora[0] for other in others)), labels=labels, more_labels=more, leave_out=()
@@ -144,14 +145,16 @@ def run_fold(
     recipe = dataclasses.replace(recipe, data=data, schedule=dataclasses.replace(recipe.schedule, seed=seed))
     parts = {"train": [split.train, *others], "validation": [split.validation], "test": [split.test]}
     examples = examples_from(parts, (*labels, *more))
-    if protocol.select != "validation":
+    if protocol.select == "test-as-published":
         examples = dataclasses.replace(examples, validation=examples.test)
+    elif protocol.select == "nothing":
+        examples = dataclasses.replace(examples, train=(*examples.train, *examples.validation), validation=())
     key = hashlib.sha256(f"{recipe.checksum()} {protocol.select} {examples.checksum}".encode()).hexdigest()
     done = FoldScores.read(folder / "scores.npz", key)
     if done is not None:
         return done
     prepared = prepared_with(recipe, places, examples, folder)
-    scores = train_and_test(prepared, fold.name, as_published=protocol.select != "validation")
+    scores = train_and_test(prepared, fold.name, as_published=protocol.select == "test-as-published")
     scores.save(folder / "scores.npz", key)
     (folder / RUNNING).unlink(missing_ok=True)
     return scores
@@ -174,8 +177,6 @@ def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldSco
     own = len(recipe.data.labels)
     model = prepared.model()
     fitted = fit(recipe, model, examples, features, prepared.folder)
-    if recipe.schedule.refit_steps:
-        refit(recipe, model, examples, features, prepared.folder / "refit")
     model.cpu()
     temperature = fitted.temperature
     if as_published:

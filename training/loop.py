@@ -155,10 +155,11 @@ class Step(nn.Module):
             pooled = self.voices.moved(pooled, batch.speakers, batch.others, batch.way)
         both, head = self.model.read(pooled.mixed(batch.order, batch.share))
         targets, own, schedule = batch.soft_targets(len(self.recipe.all_labels)), len(self.recipe.data.labels), self.recipe.schedule
-        loss = loss_of(both.float(), targets, own, schedule)
-        if self.model.statistics is not None:
-            loss = loss + schedule.head_loss * loss_of(head.float(), targets, own, schedule)
-        return Losses(loss)
+        if self.model.statistics is None:
+            return Losses(loss_of(both.float(), targets, own, schedule))
+        if schedule.apart:
+            return Losses(loss_of((both - head).float(), targets, own, schedule) + loss_of(head.float(), targets, own, schedule))
+        return Losses(loss_of(both.float(), targets, own, schedule) + schedule.head_loss * loss_of(head.float(), targets, own, schedule))
 
 
 class StatisticsStep(nn.Module):
@@ -192,7 +193,8 @@ class Fitted:
 
 
 def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Features, folder: Path) -> Fitted:
-    """Trains `model` (training/steps.py), leaves its kept weights in it and calibrates them on validation speakers."""
+    """Trains `model` (training/steps.py), leaves its kept weights in it and calibrates them on validation speakers. Where there are none,
+    the last step is kept and nothing calibrated."""
     accelerator = begin(recipe.schedule)
     draws = Draws(recipe, examples.train, features, accelerator.process_index)
     _standardise(model, draws)
@@ -204,10 +206,11 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
         _fit_statistics(recipe, model, draws, folder / "statistics", accelerator)
 
     def validate() -> dict[str, float]:
-        return _validate(recipe, model, examples, features)
+        return _validate(recipe, model, examples, features) if examples.validation else {"selection": 0.0}
 
     outcome = train(recipe, model, Step(recipe, model, voices), draws, validate, folder, accelerator, {"voices": draws.voices})
-    offsets, temperature = calibrate(model, len(recipe.data.labels), examples, features)
+    own = len(recipe.data.labels)
+    offsets, temperature = calibrate(model, own, examples, features) if examples.validation else ([0.0] * own, 1.0)
     return Fitted(copied(model.state_dict()), outcome.history, offsets, temperature, outcome.step, outcome.seconds)
 
 
@@ -221,22 +224,6 @@ def _fit_statistics(recipe: Recipe, model: EmotionModel, draws: Draws, folder: P
     folder.mkdir(exist_ok=True)
     model.requires_grad_(False)  # of all else: several processes wait for the gradient of whatever is trained
     train(recipe, model.statistics, StatisticsStep(recipe, model), draws, lambda: {"selection": 0.0}, folder, accelerator)
-
-
-def refit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Features, folder: Path) -> None:
-    """`schedule.refit_steps` further steps from the weights that `fit` kept, on training and validation speakers alike. Nothing is chosen:
-    the last averaged weights stay, and calibration is that of before."""
-    schedule = recipe.schedule
-    assert schedule.refit_steps is not None
-    schedule = replace(schedule, steps=schedule.refit_steps, evaluate_every=schedule.refit_steps, keep="last", seed=schedule.seed + 1)
-    recipe = replace(recipe, schedule=schedule)
-    accelerator = begin(schedule)
-    draws = Draws(recipe, (*examples.train, *examples.validation), features, accelerator.process_index)
-    voices = draws.voices if schedule.voices else None
-    if voices is not None:
-        _listen(model, draws)
-    folder.mkdir(exist_ok=True)
-    train(recipe, model, Step(recipe, model, voices), draws, lambda: {"selection": 0.0}, folder, accelerator, {"voices": draws.voices})
 
 
 def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:

@@ -64,8 +64,11 @@ class Model:
 
     @property
     def cached_pool(self) -> int:
-        """Frames averaged into one in the cache already: where the encoder is wholly frozen, all after it reads pooled frames."""
-        return self.pool if self.frozen_blocks == self.blocks else 1
+        """Frames averaged into one in the cache already: where the encoder is wholly frozen, all after it reads pooled frames. Of 40 ms at
+        most, so that what is read from deviations over time stays the same for heads that read longer ones."""
+        if self.frozen_blocks < self.blocks:
+            return 1
+        return 2 if self.pool % 2 == 0 else self.pool
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,12 @@ class Schedule:
     mixup: float = 0.0  # alpha of the Beta distribution by which pooled clips are mixed in pairs, and their targets; 0 is off
     voices: float | None = None  # chance that a pooled clip is put in another speaker's place (training/voices.py)
     head_loss: float = 0.3  # weight of the loss of the paper's head by itself where `model.statistics` adds a second read-out
+    apart: bool | None = None  # both read-outs learn by losses of their own, and not by one of the sum of their logits
     subset_loss: float = 0.5  # weight of the loss over the checkpoint's own labels where `more_labels` are trained too
     average: float = 0.995  # decay of the averaged weights, which are the ones that are kept; 0 is off
     evaluate_every: int = 200
     keep: str = "best"  # best on validation, or last
     statistics_steps: int | None = None  # before all others, in which the second read-out learns alone, at a twentieth of a step's cost
-    refit_steps: int | None = None  # cross-validation alone: steps that follow the kept one, in which the validation speakers train too
     precision: str = "bf16"
     seed: int = 42
 

@@ -74,7 +74,11 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         f"{len(found['labels'])} labels ({', '.join(found['labels'])}); seeds {', '.join(map(str, found['seeds']))}. Percent, with 95 % "
         "intervals by bootstrap over speakers. *Adapted*: to each test speaker's own clips, labels unused (transductive).",
-        *(["", "**Selected on the test clips, as published: an upper bound, not a result.**"] if found["select"] != "validation" else []),
+        *(
+            ["", "**Selected on the test clips, as published: an upper bound, not a result.**"]
+            if found["select"] == "test-as-published"
+            else []
+        ),
         "",
         "| fold | clips | speakers | UAR | WA | macro F1 | adapted UAR | adapted WA | adapted macro F1 |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -112,8 +112,7 @@ def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Pa
     jobs = [(0, (*examples.train, *examples.validation, *examples.test))]
     if recipe.augmentation.views:
         jobs.append((1, (*examples.train, *examples.validation)))
-        trained = (*examples.train, *examples.validation) if recipe.schedule.refit_steps else examples.train
-        jobs += [(view, trained) for view in range(2, recipe.augmentation.views + 1)]
+        jobs += [(view, examples.train) for view in range(2, recipe.augmentation.views + 1)]
     features = build(source, places.cache, jobs, places.workers)
     folder.mkdir(parents=True, exist_ok=True)
     return Prepared(recipe, examples, source, features, folder, places.runs)

@@ -503,32 +503,6 @@ def test_statistics_are_standardised_by_the_training_clips(prepared: Callable[..
     torch.testing.assert_close(model.eval().statistics(seen), model.statistics.network(scaled))
 
 
-# refit
-
-
-def test_validation_speakers_train_in_the_steps_after_the_kept_one(
-    prepared: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = prepared("schedule.refit_steps=2", "schedule.steps=2")
-    heard: list[set[str]] = []
-
-    class Listening(Draws):
-        def __init__(self, recipe: Recipe, examples: Any, *rest: Any) -> None:
-            heard.append({example.speaker for example in examples})
-            super().__init__(recipe, examples, *rest)
-
-    monkeypatch.setattr(loop, "Draws", Listening)
-    model = run.model()
-    fitted = fit(run.recipe, model, run.examples, run.features, run.folder)
-    loop.refit(run.recipe, model, run.examples, run.features, run.folder / "refit")
-    speakers = {part: {example.speaker for example in getattr(run.examples, part)} for part in ("train", "validation", "test")}
-    assert heard == [speakers["train"], speakers["train"] | speakers["validation"]]
-    changed = [name for name, value in model.state_dict().items() if not torch.equal(value, fitted.state[name])]
-    assert any(name.startswith("head.") for name in changed)
-    scales = [name for name in fitted.state if name.startswith(("mix.mean", "mix.deviation"))]
-    assert scales and not set(scales) & set(changed)  # as first taken
-
-
 # the second read-out first
 
 

@@ -33,12 +33,13 @@ class Corpus:
     folds: str  # in words
 
 
+SPEAKERS = "leave-one-speaker-out"
 CORPORA = (
-    Corpus("ravdess", "RAVDESS, 8", "emobox", "ravdess-emobox", "EmoBox's six folds of four actors"),
-    Corpus("emovo", "EMOVO, 7", "leave-one-speaker-out", "emovo-leave-one-speaker-out", "leave one speaker out, which is what EmoBox does"),
-    Corpus("nemo", "nEMO, 6", "leave-one-speaker-out", "nemo-leave-one-speaker-out", "leave one speaker out"),
-    Corpus("emodb", "EMO-DB, 7", "leave-one-speaker-out", "emodb-leave-one-speaker-out", "leave one speaker out"),
-    Corpus("ased", "ASED, 5", "speakers", "ased-speakers-5", "five groups of thirteen speakers"),
+    Corpus("ravdess", "RAVDESS, 8", "emobox", "ravdess-emobox-nothing-selected", "EmoBox's six folds of four actors"),
+    Corpus("emovo", "EMOVO, 7", SPEAKERS, f"emovo-{SPEAKERS}-nothing-selected", "leave one speaker out, which is what EmoBox does"),
+    Corpus("nemo", "nEMO, 6", SPEAKERS, f"nemo-{SPEAKERS}-nothing-selected", "leave one speaker out"),
+    Corpus("emodb", "EMO-DB, 7", SPEAKERS, f"emodb-{SPEAKERS}-nothing-selected", "leave one speaker out"),
+    Corpus("ased", "ASED, 5", "speakers", "ased-speakers-5-nothing-selected", "five groups of thirteen speakers"),
 )
 PROTOCOLS = {corpus.protocol + suffix: corpus for suffix in ("", MULTI) for corpus in CORPORA}
 

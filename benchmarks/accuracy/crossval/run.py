@@ -27,7 +27,18 @@ def arguments_of(name: str, corpus: str, more: Sequence[str] = ()) -> list[str]:
     settings: dict[str, dict[str, Any]] = yaml.safe_load(SETTINGS.read_text(encoding="utf-8"))
     chosen = settings["frozen" if model.frozen_blocks == model.blocks else "fine-tuned"]
     overrides = [f"{section}.{field}={json.dumps(value)}" for section, fields in chosen.items() for field, value in fields.items()]
-    return ["crossval", name, "--corpus", corpus, "--folds", found.kind, *(f"--set={each}" for each in overrides), *more]
+    return [
+        "crossval",
+        name,
+        "--corpus",
+        corpus,
+        "--folds",
+        found.kind,
+        "--select",
+        "nothing",
+        *(f"--set={each}" for each in overrides),
+        *more,
+    ]
 
 
 def run(names: Sequence[str], corpora: Sequence[str], more: Sequence[str]) -> int:
