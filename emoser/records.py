@@ -35,7 +35,7 @@ def read_record(kind: type[T], data: object, where: str, **known: Any) -> T:
     """
     if not isinstance(data, Mapping):
         raise RecordError(f"{where}: expected fields and values, got {_shown(data)}")
-    shape = _shape(kind)
+    shape = _shape(kind)  # type: ignore[arg-type]
     names = [name for name in shape.hints if name not in known]
     for key in data:
         if key not in names:

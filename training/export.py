@@ -254,7 +254,7 @@ def run_export(recipe: Recipe, places: Places, root: Path = CLONE, record: bool 
     if "readout" in recipe.register and not in_parts:
         raise RecipeError(f"register.readout: the encoder of {recipe.name} is not wholly frozen, so that there is one file of all")
     run = record_of(own, places.runs / recipe.name)
-    prepared = prepare(recipe, places)
+    prepared = prepare(recipe, places, clean_only=True)
     model = rounded_to_half(prepared.trained())
     description = description_of(recipe, recipe.task, model.frame_hop, run["temperature"])
     if in_parts and not whole:

@@ -98,19 +98,20 @@ def record_of(recipe: Recipe, folder: Path) -> dict[str, Any]:
     return record
 
 
-def prepare(recipe: Recipe, places: Places) -> Prepared:
-    """Finds corpora and start weights and computes the cached states that are missing."""
+def prepare(recipe: Recipe, places: Places, clean_only: bool = False) -> Prepared:
+    """Finds corpora and start weights and computes the cached states that are missing; `clean_only`: none of degraded copies, which nothing
+    but training and its validation reads."""
     examples = examples_of(recipe.data, places.corpora)
-    return prepared_with(recipe, places, examples, places.runs / recipe.name)
+    return prepared_with(recipe, places, examples, places.runs / recipe.name, clean_only)
 
 
-def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Path) -> Prepared:
+def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Path, clean_only: bool = False) -> Prepared:
     """The same for clips and a run's folder that the caller chooses."""
     weights = frozen_weights(recipe, places)
     model, chances = recipe.model, recipe.augmentation.chances
     source = Source(weights, model.frozen_blocks, chances, places.corpora, model.first_layer, model.encoder, model.cached_pool)
     jobs = [(0, (*examples.train, *examples.validation, *examples.test))]
-    if recipe.augmentation.views:
+    if recipe.augmentation.views and not clean_only:
         jobs.append((1, (*examples.train, *examples.validation)))
         jobs += [(view, examples.train) for view in range(2, recipe.augmentation.views + 1)]
     features = build(source, places.cache, jobs, places.workers)
@@ -190,7 +191,7 @@ def finished(recipe: Recipe) -> Recipe:
 def run_evaluate(recipe: Recipe, places: Places, whole: bool = False) -> dict[str, Any]:
     """Scores a trained run on its test speakers (and the whole of each corpus left out), once; writes `test.json` beside its record."""
     record = record_of(recipe, places.runs / recipe.name)
-    prepared = prepare(recipe if whole else finished(recipe), places)
+    prepared = prepare(recipe if whole else finished(recipe), places, clean_only=True)
     logits = logits_of(prepared.trained(), prepared.examples.test, prepared.features, 0)[:, : len(recipe.data.labels)]
     targets = np.array([example.target for example in prepared.examples.test])
     scored = score(logits, prepared.examples.test, recipe.data.labels)

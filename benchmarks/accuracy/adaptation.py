@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import scoring
-from emoser.adaptation import STRENGTH, Reference, adapt
+from emoser.adaptation import EVEN, STRENGTH, UNEVEN, Reference, adapt
 from emoser.metrics import unweighted_average_recall
 from training.adaptation import adapted_logits, pooled_clips, reference_of
 from training.evaluate import softmax
@@ -118,7 +118,7 @@ def main() -> None:
     found: dict[str, dict[str, float]] = {}
     clips: dict[str, Any] = {}
     for corpus in options.without:
-        run = prepare(without(recipe, corpus), places)
+        run = prepare(without(recipe, corpus), places, clean_only=True)
         record, model = run.record(), run.trained()
         tested = [example for example in run.examples.test if example.corpus == corpus]
         own = len(recipe.data.labels)
@@ -134,6 +134,7 @@ def main() -> None:
         "set": options.overrides,
         "labels": list(recipe.data.labels),
         "strength": STRENGTH,
+        "evenness": [UNEVEN, EVEN],
         "draws": DRAWS,
         "seed": SEED,
         "tested": clips,

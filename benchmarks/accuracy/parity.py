@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path)
     options = parser.parse_args()
     places = {name: value for name in ("corpora", "weights", "runs") if (value := getattr(options, name)) is not None}
-    prepared = prepare(finished(read_recipe(options.name)), Places(**places))
+    prepared = prepare(finished(read_recipe(options.name)), Places(**places), clean_only=True)
     test = prepared.examples.test
     chosen = [test[index] for index in np.random.default_rng(0).permutation(len(test))[:CLIPS]]
     waves = [load_audio(example.file)[0].waveform for example in chosen]

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks import pages
 from benchmarks.accuracy.scoring import RESULTS
 from benchmarks.accuracy.table import markdown, read
+from emoser.adaptation import EVEN, STRENGTH, UNEVEN
 
 PAGE = Path(__file__).parent / "unseen.md"
 SUFFIX = "-adaptation"
@@ -22,8 +23,10 @@ HEAD = """# Corpora that were never heard
 Four emotions. Each head is trained without one corpus (encoder and read-out) and tested on all of its clips; UAR in percent, one run each,
 no interval. *Adapted* figures are transductive: unlabelled clips of the corpus, among them those that are tested, moved the read-outs
 (`emoser adapt` does the same). Made by `python -m training unseen NAME --scores-only` and `python -m benchmarks.accuracy.adaptation NAME`,
-with runs shorter than those of the shipped checkpoints: docs/training.md has their settings.
+with runs shorter than those of the shipped checkpoints: docs/training.md has their settings. A head with † was measured while adaptation
+was more cautious than it is now (docs/experiments.md).
 """
+EARLIER = "†"
 TITLES = {
     "none": "As it is",
     "10 clips": "Adapted to 10 clips drawn at random",
@@ -40,6 +43,11 @@ def records() -> dict[str, dict[str, Any]]:
     return {name: record for name, record in found.items() if record}
 
 
+def mark(record: dict[str, Any]) -> str:
+    """Whether the adaptation that was measured is that of the present code."""
+    return "" if (record["strength"], record.get("evenness")) == (STRENGTH, [UNEVEN, EVEN]) else f" {EARLIER}"
+
+
 def table(found: dict[str, dict[str, Any]], column: str) -> str:
     """A row a head, a column a corpus, and their mean where all were run."""
     rows = []
@@ -48,7 +56,7 @@ def table(found: dict[str, dict[str, Any]], column: str) -> str:
         values = [record["uar"].get(corpus, {}).get(column) for corpus in corpora]
         known = [value for value in values if value is not None]
         mean = f"{100 * float(np.mean(known)):.1f}" if len(known) == len(corpora) else "-"
-        rows.append([f"**{name}**", mean, *("-" if value is None else f"{100 * value:.1f}" for value in values)])
+        rows.append([f"**{name}**{mark(record)}", mean, *("-" if value is None else f"{100 * value:.1f}" for value in values)])
     return markdown(["UAR", "mean", *corpora], rows)
 
 
@@ -59,7 +67,7 @@ def of(name: str) -> str:
         return ""
     uar = record["uar"]
     rows = [[title, *(f"{100 * each[column]:.1f}" for each in uar.values())] for column, title in TITLES.items()]
-    return markdown([f"UAR of {name}", *uar], rows)
+    return markdown([f"UAR of {name}{mark(record)}", *uar], rows)
 
 
 def page() -> str:

@@ -105,7 +105,9 @@ def test_selection_as_published_is_named_and_sees_the_test_clips(
     _, _, folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="test-as-published"))
     assert folder.name.endswith("selected-on-test-as-published")
     run_crossval(recipe, places, replace(PLAIN, only=("1",), multi_corpus="beside"))
-    honest, published, multi = seen
+    _, _, blind_folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing"))
+    assert blind_folder.name == "emodb-leave-one-speaker-out-nothing-selected"
+    honest, published, multi, blind = seen
     speakers = [{example.speaker for example in part} for part in (honest.train, honest.validation, honest.test)]
     assert not speakers[0] & speakers[1] and not (speakers[0] | speakers[1]) & speakers[2]
     assert published.validation == published.test == honest.test
@@ -114,6 +116,15 @@ def test_selection_as_published_is_named_and_sees_the_test_clips(
     assert {example.speaker for example in multi.train} == speakers[0] | {"ravdess/01", "ravdess/03"}
     assert {example.target for example in multi.train if example.corpus == "ravdess"} == {0, 1, 2, 3, 4, 6}
     assert multi.validation == honest.validation
+    assert blind.validation == () and blind.train == (*honest.train, *honest.validation) and blind.test == honest.test
+
+
+def test_with_nothing_selected_the_last_step_is_kept_and_nothing_calibrated(tiny: Callable[..., Recipe], places: Places) -> None:
+    recipe = tiny(*FROZEN, "schedule.evaluate_every=1")
+    _, (scores,), folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing"))
+    assert scores.temperature == 1.0 and np.isfinite(scores.logits).all()
+    record = json.loads((folder / "seed-1" / "fold-1-03" / "record.json").read_text(encoding="utf-8"))
+    assert record["kept_step"] == 2 and record["clips"]["validation"] == {"emodb": 7}  # named in the record as the fold has them
 
 
 def test_a_frozen_model_reads_the_cached_layers_as_it_reads_the_waveform(done: Any, tiny: Callable[..., Recipe], places: Places) -> None:

@@ -1,6 +1,6 @@
 """All heads under one protocol, beside reference rows on the same folds.
 
-    python -m benchmarks.accuracy.crossval baselines [--corpora DIR] [--weights DIR]   # -> results/crossval-baselines.json
+    python -m benchmarks.accuracy.crossval baselines [--corpora DIR] [--weights DIR] [--only NAME...]   # -> results/crossval-baselines.json
     python -m benchmarks.accuracy.crossval run NAME... [--on CORPUS...] [...]             # folds, into runs/crossval
     python -m benchmarks.accuracy.crossval collect [--runs DIR]                        # runs/crossval -> results/crossval.json
     python -m benchmarks.accuracy.crossval table [--check]                             # both -> crossval.md
@@ -32,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     baselines = commands.add_parser("baselines")
     baselines.add_argument("--corpora", type=Path)
     baselines.add_argument("--weights", type=Path)
+    baselines.add_argument("--only", nargs="+", default=[], metavar="NAME", help="systems; the others' figures stay as they are")
     commands.add_parser("collect").add_argument("--runs", type=Path, default=RUNS)
     commands.add_parser("table")
     runs = commands.add_parser("run")
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.accuracy.crossval import references
         from benchmarks.accuracy.scoring import write
 
-        print(write(results.BASELINES, references.run(options.corpora, options.weights)))
+        print(write(results.BASELINES, references.run(options.corpora, options.weights, options.only)))
     else:
         from benchmarks.accuracy.crossval.collect import collect
         from benchmarks.accuracy.scoring import write

@@ -222,7 +222,10 @@ def page() -> str:
     published = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
     systems = heads(runs) | references(baselines)
     folds = "\n".join(f"- {corpus.title} classes: {corpus.folds}" for corpus in CORPORA)
-    named = "\n".join(f"- `{name}`: {system['summary']}" for name, system in baselines["systems"].items())
+    named = "\n".join(
+        f"- `{name}`: {system['summary']}" + (f"; run earlier, trained on {system['trained_on']}" if "trained_on" in system else "")
+        for name, system in baselines["systems"].items()
+    )
     parts = [INTRODUCTION.format(folds=folds), f"{named}\n"]
     parts += [f"{note}\n"] if (note := encoders(runs)) else []
     parts.append(f"## Unseen speakers\n\n{overview('plain', systems, clips, published)}\n\n{sources(published)}\n")

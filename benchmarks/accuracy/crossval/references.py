@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from benchmarks.accuracy import clips as data
 from benchmarks.accuracy.clips import Clip
 from benchmarks.accuracy.crossval.collect import digest_of, result_of
 from benchmarks.accuracy.crossval.protocols import CORPORA, Clips, Corpus, Indices
-from benchmarks.accuracy.crossval.results import Record
+from benchmarks.accuracy.crossval.results import BASELINES, Record, read
 from training.corpora import load
 from training.crossval import FoldScores, examples_from, labels_of, word
 from training.folds import folds_of
@@ -103,17 +104,20 @@ def result(baseline: baselines.Baseline, vectors: dict[str, NDArray[np.float32]]
     return {"parameters": chosen, **result_of(scores, clips)}
 
 
-def run(corpora: Path | None, weights: Path | None) -> Record:
-    """Everything that results/crossval-baselines.json holds."""
-    described, found = {}, {each.name: baselines.described(each) | {"protocols": {}} for each in SYSTEMS}
+def run(corpora: Path | None, weights: Path | None, names: Sequence[str] = ()) -> Record:
+    """Everything that results/crossval-baselines.json holds; systems not among `names` (none: all) stay there as they are."""
+    chosen = [each for each in SYSTEMS if not names or each.name in names]
+    described: dict[str, Record] = {}
+    found: dict[str, Record] = {each.name: baselines.described(each) | {"protocols": {}} for each in SYSTEMS}
+    found |= {name: record for name, record in read(BASELINES).get("systems", {}).items() if name not in {each.name for each in chosen}}
     for corpus in CORPORA:
         clips, of_folds = folds(corpus, corpora)
         described[corpus.name] = clips.to_dict()
         every = {clip.name: clip.path for each in of_folds.values() for clip in each}
-        for kind in sorted({each.features for each in SYSTEMS}):
+        for kind in sorted({each.features for each in chosen}):
             table = features.table(kind, list(every.values()), corpus.name, data.weights_folder(weights))
             vectors = dict(zip(every, table, strict=True))
-            for baseline in SYSTEMS:
+            for baseline in chosen:
                 if baseline.features == kind:
                     begin = time.monotonic()
                     record = result(baseline, vectors, clips, of_folds)
