@@ -23,10 +23,10 @@ HEAD = """# Corpora that were never heard
 Four emotions. Each head is trained without one corpus (encoder and read-out) and tested on all of its clips; UAR in percent, one run each,
 no interval. *Adapted* figures are transductive: unlabelled clips of the corpus, among them those that are tested, moved the read-outs
 (`emoser adapt` does the same). Made by `python -m training unseen NAME --scores-only` and `python -m benchmarks.accuracy.adaptation NAME`,
-with runs shorter than those of the shipped checkpoints: docs/training.md has their settings. A head with † was measured while adaptation
+with runs shorter than those of the shipped checkpoints: docs/training.md has their settings. A head with ¶ was measured while adaptation
 was more cautious than it is now (docs/experiments.md).
 """
-EARLIER = "†"
+EARLIER = "¶"
 TITLES = {
     "none": "As it is",
     "10 clips": "Adapted to 10 clips drawn at random",
@@ -45,7 +45,7 @@ def records() -> dict[str, dict[str, Any]]:
 
 def mark(record: dict[str, Any]) -> str:
     """Whether the adaptation that was measured is that of the present code."""
-    return "" if (record["strength"], record.get("evenness")) == (STRENGTH, [UNEVEN, EVEN]) else f" {EARLIER}"
+    return "" if (record.get("strength"), record.get("evenness")) == (STRENGTH, [UNEVEN, EVEN]) else f" {EARLIER}"
 
 
 def table(found: dict[str, dict[str, Any]], column: str) -> str:

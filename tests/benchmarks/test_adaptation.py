@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.accuracy import unseen
 from benchmarks.accuracy.adaptation import DRAWS, draws_of, measure, table
-from emoser.adaptation import Reference
+from emoser.adaptation import EVEN, STRENGTH, UNEVEN, Reference
 from emoser.metrics import unweighted_average_recall
 from training.model import EmotionModel, Pooled
 from training.recipe import Model
@@ -55,9 +55,10 @@ def test_a_moved_corpus_is_won_back() -> None:
 
 def test_the_page_has_a_mean_where_all_corpora_were_run(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {corpus: {"none": 0.5 + index / 10, "all": 0.8} for index, corpus in enumerate(["ravdess", "emodb", "emovo", "ased", "nemo"])}
-    monkeypatch.setattr(unseen, "records", lambda: {"one": {"uar": whole}, "two": {"uar": {"nemo": {"none": 0.4}}}})
+    now = {"strength": STRENGTH, "evenness": [UNEVEN, EVEN]}
+    monkeypatch.setattr(unseen, "records", lambda: {"one": {"uar": whole, **now}, "two": {"uar": {"nemo": {"none": 0.4}}}})
     page = unseen.page()
     assert "| **one** | 70.0 | 50.0 | 60.0 | 70.0 | 80.0 | 90.0 |" in page
-    assert "| **two** | - | - | - | - | - | 40.0 |" in page
+    assert "| **two** ¶ | - | - | - | - | - | 40.0 |" in page
     monkeypatch.setattr(unseen, "records", dict)
     assert unseen.page() == ""

@@ -65,7 +65,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder for runs; a result file of reference rows that knows the clips of all corpora, with one row on emovo."""
     monkeypatch.setattr(scoring, "RESULTS", tmp_path / "results")
     known = {corpus.name: clips(corpus.name) for corpus in CORPORA}
-    row = {"emovo-leave-one-speaker-out": result_of([fold("emovo", number, 6, 1) for number in (1, 2, 3)], known["emovo"])}
+    row = {"emovo-leave-one-speaker-out-nothing-selected": result_of([fold("emovo", number, 6, 1) for number in (1, 2, 3)], known["emovo"])}
     systems = {"ridge": {"summary": "a ridge classifier", "protocols": row}}
     scoring.write(results.BASELINES, {"clips": {name: each.to_dict() for name, each in known.items()}, "systems": systems})
     return tmp_path / "runs"
@@ -103,7 +103,7 @@ def test_other_clips_than_those_of_the_references_are_refused() -> None:
 
 
 def test_collect_replaces_what_is_there_and_keeps_what_is_gone(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    emovo, nemo = "emovo-leave-one-speaker-out", "nemo-leave-one-speaker-out"
+    emovo, nemo = "emovo-leave-one-speaker-out-nothing-selected", "nemo-leave-one-speaker-out-nothing-selected"
     put(runs, "cnn-frozen", emovo, [fold("emovo", 1, 6)], head="cnn")
     gone = put(runs, "shiftcnn-frozen", nemo + MULTI, [fold("nemo", 1, 3)])
     put(runs, "trial", emovo, [fold("emovo", 1, 0)])
@@ -123,8 +123,8 @@ def test_collect_replaces_what_is_there_and_keeps_what_is_gone(runs: Path, capsy
 
 
 def test_folds_of_two_recipes_are_not_one_result(runs: Path) -> None:
-    put(runs, "cnn", "ravdess-emobox", [fold("ravdess", 1, 6)], head="cnn")
-    put(runs, "cnn", "ravdess-emobox", [fold("ravdess", 2, 6)], head="shiftcnn", statistics=8)
+    put(runs, "cnn", "ravdess-emobox-nothing-selected", [fold("ravdess", 1, 6)], head="cnn")
+    put(runs, "cnn", "ravdess-emobox-nothing-selected", [fold("ravdess", 2, 6)], head="shiftcnn", statistics=8)
     with pytest.raises(RecipeError, match="more than one recipe"):
         collect(runs)
 
@@ -158,7 +158,7 @@ def test_differences_are_of_common_folds_and_seeds_with_the_mean_of_corpora() ->
 
 def test_the_page_says_what_ran(runs: Path) -> None:
     assert page.block() == ""
-    emovo = "emovo-leave-one-speaker-out"
+    emovo = "emovo-leave-one-speaker-out-nothing-selected"
     every = (1, 2, 3)
     put(runs, "cnn-frozen", emovo, [fold("emovo", number, 6) for number in every], head="cnn")
     put(runs, "shiftcnn-frozen", emovo, [fold("emovo", number, 3) for number in every])
@@ -177,13 +177,13 @@ def test_the_page_says_what_ran(runs: Path) -> None:
 
 
 def test_an_encoder_of_another_run_is_named() -> None:
-    emovo = "emovo-leave-one-speaker-out"
+    emovo = "emovo-leave-one-speaker-out-nothing-selected"
     runs = {"lstm": {emovo: {"options": {"model.encoder_of": "cnn-without-emovo"}}}, "cnn": {emovo: {"options": {}}}}
     assert page.encoders(runs).endswith("too: lstm (cnn-without-CORPUS).") and page.encoders({"cnn": runs["cnn"]}) == ""
 
 
 def test_twins_that_differ_in_more_than_the_head_are_marked(runs: Path) -> None:
-    emovo = "emovo-leave-one-speaker-out"
+    emovo = "emovo-leave-one-speaker-out-nothing-selected"
     for name, options in (("shiftlstm", {"head": "shiftlstm"}), ("lstm", {"head": "lstm"}), ("cnn", {"head": "cnn", "statistics": 8})):
         put(runs, name, emovo, [fold("emovo", 1, 3)], **options)
     put(runs, "shiftcnn", emovo, [fold("emovo", 1, 3)])
@@ -227,6 +227,6 @@ def test_the_tables_runs_are_of_their_recipes_with_the_tables_settings() -> None
         assert arguments[:6] == ["crossval", head, "--corpus", "ased", "--folds", "speakers"] and arguments[-2:] == ["--only", "1"]
         recipe, own = read_recipe(head, [each.removeprefix("--set=") for each in arguments if each.startswith("--set=")]), read_recipe(head)
         assert recipe.model.head == own.model.head and recipe.model.frozen_blocks == own.model.frozen_blocks
-        assert recipe.schedule.refit_steps and recipe.schedule.steps < own.schedule.steps
+        assert recipe.schedule.keep == "last" and recipe.schedule.steps < own.schedule.steps and "nothing" in arguments
         chances = recipe.augmentation.chances
         assert chances.speed == 1 and chances.noise == chances.room == chances.telephone == 0  # of one corpus, recorded alike
