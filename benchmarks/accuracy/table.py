@@ -30,8 +30,8 @@ test speakers were looked at. Where a corpus has two test speakers (emodb, emovo
 between the two. In emospeech-in, `calm` stands for neutral and no one is sad. tess has two speakers and trains only.
 
 With all labels of a corpus and every speaker tested once, all heads beside reference rows and published ones: [crossval.md](crossval.md).
-`python -m benchmarks.accuracy.crossval` has the commands that make it: `baselines` runs the reference rows, `collect` takes what
-`python -m training crossval` left under runs/ into `results/crossval.json`, and `table` writes the page.
+`python -m benchmarks.accuracy.crossval` has the commands that make it: `baselines` runs the reference rows, `run` the heads, `collect`
+takes what that left under runs/ into `results/crossval.json`, and `table` writes the page.
 """
 
 UNSEEN = """\
