@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -33,7 +33,6 @@ from training.recipe import Recipe, RecipeError
 from training.runs import Places, Prepared, prepared_with
 from training.steps import RUNNING
 
-SELECT = ("validation", "nothing", "test-as-published")
 Select = Literal["validation", "nothing", "test-as-published"]
 
 log = logging.getLogger(__name__)
@@ -54,8 +53,8 @@ class Protocol:
     only: tuple[str, ...] = ()  # names or numbers of folds; none: all
 
     def __post_init__(self) -> None:
-        if self.select not in SELECT:
-            raise RecipeError(f"--select is one of {', '.join(SELECT)}, not {self.select!r}")
+        if self.select not in get_args(Select):
+            raise RecipeError(f"--select is one of {', '.join(get_args(Select))}, not {self.select!r}")
         if self.multi_corpus not in ("", "beside", "before"):
             raise RecipeError(f"--multi-corpus is beside or before, not {self.multi_corpus!r}")
         if not self.seeds:

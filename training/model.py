@@ -202,7 +202,9 @@ class EmotionModel(nn.Module):
 
     def statistics_of(self, hidden: Tensor, frames: Tensor) -> Tensor:
         """What the second read-out sees of a clip, (batch, layers * 2 * width), without running the head."""
-        states = self.mix.standardised(self.encoder.upper(hidden, frames, self.frozen_blocks))
+        return self._statistics(self.mix.standardised(self.encoder.upper(hidden, frames, self.frozen_blocks)), frames)
+
+    def _statistics(self, states: list[Tensor], frames: Tensor) -> Tensor:
         return torch.cat([mean_and_deviation(state.to(self.mix.mean.dtype), frames) for state in states], dim=1)
 
     def _pool(self, hidden: Tensor, frames: Tensor, by: Adjustment | None = None) -> tuple[Pooled, Tensor]:
@@ -210,9 +212,7 @@ class EmotionModel(nn.Module):
         x, lengths = halve(self.mix(states), frames, self.pool // self.cached_pool)
         adjust = None if by is None else partial(_adjusted, by=by)
         output: HeadOutput = self.head(x, lengths, adjust=adjust)
-        statistics = None
-        if self.statistics is not None:
-            statistics = torch.cat([mean_and_deviation(state.to(self.mix.mean.dtype), frames) for state in states], dim=1)
+        statistics = None if self.statistics is None else self._statistics(states, frames)
         return Pooled(output.embedding, statistics, output.frames), lengths
 
     def parameters_by_depth(self) -> list[list[nn.Parameter]]:
