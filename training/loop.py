@@ -258,9 +258,10 @@ def _standardise(model: EmotionModel, draws: Draws, batches: int = 8) -> None:
     model.eval()
     with torch.no_grad():
         drawn = [draws[UNTRAINED + index] for index in range(batches)]
-        model.mix.standardise([(model.encoder.upper(batch.hidden, batch.frames, model.frozen_blocks), batch.frames) for batch in drawn])
+        states = [(model.encoder.upper(batch.hidden, batch.frames, model.frozen_blocks), batch.frames) for batch in drawn]
+        model.mix.standardise(states)
         if model.statistics is not None and model.statistics.standardised is not None:
-            model.statistics.standardised.take(torch.cat([model.statistics_of(batch.hidden, batch.frames) for batch in drawn]))
+            model.statistics.standardised.take(torch.cat([model.pooled_statistics(*each) for each in states]))
 
 
 def _listen(model: EmotionModel, draws: Draws, batches: int = 40) -> None:

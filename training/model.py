@@ -202,7 +202,11 @@ class EmotionModel(nn.Module):
 
     def statistics_of(self, hidden: Tensor, frames: Tensor) -> Tensor:
         """What the second read-out sees of a clip, (batch, layers * 2 * width), without running the head."""
-        return self._statistics(self.mix.standardised(self.encoder.upper(hidden, frames, self.frozen_blocks)), frames)
+        return self.pooled_statistics(self.encoder.upper(hidden, frames, self.frozen_blocks), frames)
+
+    def pooled_statistics(self, states: list[Tensor], frames: Tensor) -> Tensor:
+        """The same from the encoder's states, as `upper` gives them."""
+        return self._statistics(self.mix.standardised(states), frames)
 
     def _statistics(self, states: list[Tensor], frames: Tensor) -> Tensor:
         return torch.cat([mean_and_deviation(state.to(self.mix.mean.dtype), frames) for state in states], dim=1)

@@ -33,15 +33,15 @@ All labels of a corpus, and every speaker tested once by a model that never hear
 {folds}
 
 Heads are trained on the fold's training speakers of the corpus alone or, in rows named *multi-corpus*, beside the training speakers of the
-recipe's other corpora (`--multi-corpus beside`). The kept step is chosen on validation speakers, who come out of the fold's training
-speakers; then these train too, for some further steps, so that nobody but the test speakers is held out to the end. The test clips are
-scored once. The settings stand in `crossval/settings.yaml`. The recipes with `-frozen` train a head over the cached states of the start
-weights' encoder; which of the others train the encoder's upper blocks, and which a head on an encoder trained before, stands in
-`training/recipes/`. `-` is what was not run, "(3 of 6)" how many folds ran where not all did: such a figure is of other speakers than its
-column's.
+recipe's other corpora (`--multi-corpus beside`). Nothing is chosen within a fold (`--select nothing`): the number of steps is the same for
+all, nobody but the test speakers is held out, and the last step is kept. The settings stand in `crossval/settings.yaml`; how they were
+found, and on which folds test speakers were looked at meanwhile, in docs/experiments.md. The test clips are scored once. The recipes with
+`-frozen` train a head over the cached states of the start weights' encoder; which of the others train the encoder's upper blocks, and
+which a head on an encoder trained before, stands in `training/recipes/`. `-` is what was not run, "(3 of 6)" how many folds ran where not
+all did: such a figure is of other speakers than its column's.
 
-Our own reference rows: classifiers on fixed features, on the same folds and clips, their parameter chosen on the same validation
-speakers, trained with it on training and validation speakers.
+Our own reference rows: classifiers on fixed features, on the same folds and clips, their parameter chosen on validation
+speakers out of the fold's training speakers, then trained with it on all of these.
 
 UAR is the mean recall of the classes over all clips of all folds together, in percent; seeds are pooled, a clip once for each. Brackets
 hold a 95 % interval from a bootstrap over speakers, which EMOVO has six of: it is rough there.

@@ -1,7 +1,7 @@
 """Reference rows on the same folds and test clips: classifiers on fixed features (benchmarks/accuracy/baselines.py).
 
 The parameter is the one with the highest UAR on the fold's validation speakers, of a classifier trained on its training speakers; with it
-the classifier that is tested is trained on both, as the heads are (`schedule.refit_steps`). Classes are weighted to count the same.
+the classifier that is tested is trained on both, as the heads are (`--select nothing`). Classes are weighted to count the same.
 
 Adapted: before anything else the features of every speaker, of training, validation and test alike, are standardised with the mean and
 deviation of that speaker's own clips, labels unused (transductive); the rest is the same, the parameter chosen anew.
