@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import pages
 from benchmarks.accuracy.crossval import page, results
-from benchmarks.accuracy.crossval.protocols import CORPORA
+from benchmarks.accuracy.crossval.protocols import CORPORA, HEADS
 
 RUNS = Path(__file__).resolve().parents[3] / "runs"
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("collect").add_argument("--runs", type=Path, default=RUNS)
     commands.add_parser("table")
     runs = commands.add_parser("run")
-    runs.add_argument("names", nargs="+", help="recipes")
+    runs.add_argument("names", nargs="+", choices=HEADS, metavar="NAME", help=f"recipes: {', '.join(HEADS)}")
     runs.add_argument("--on", nargs="+", default=[each.name for each in CORPORA], choices=[each.name for each in CORPORA])
     options, more = parser.parse_known_args(arguments)
     if more and options.command != "run":
@@ -49,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         from benchmarks.accuracy.crossval import references
         from benchmarks.accuracy.scoring import write
 
+        if unknown := sorted(set(options.only) - {each.name for each in references.SYSTEMS}):
+            parser.error(f"--only: no system {', '.join(unknown)}")
         print(write(results.BASELINES, references.run(options.corpora, options.weights, options.only)))
     else:
         from benchmarks.accuracy.crossval.collect import collect
