@@ -3,8 +3,9 @@
 A clip's pooled vector (what the read-outs see) is, roughly, what its emotion adds to what its speaker, microphone and room sound like. The
 second part is estimated here and taken away: how far the mean of the clips lies from where it would lie in training. That place depends on
 which emotions the clips have. Where the checkpoint finds them in even numbers, it is the middle of all; the more one-sided they are, the
-more it is the mean of those that the checkpoint finds, for else the emotion would be taken away with the voice. The spread follows in the
-same way. All is shrunk towards what training saw, by n / (n + STRENGTH), so that a few clips move little.
+more it is the mean of those that the checkpoint finds, for else the emotion would be taken away with the voice. A user who knows how often
+each emotion occurs can say so, which is believed half: a speaker's sadness need not be that of training's speakers. The spread follows in
+the same way. All is shrunk towards what training saw, by n / (n + STRENGTH), so that a few clips move little.
 
 What it brings, and when it hurts, is measured by benchmarks/accuracy/adaptation.py.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -31,6 +32,7 @@ FEW_CLIPS = 10  # with less, hardly anything is adapted
 # expected, for a voice that is far from training's makes labels look less even than they are; below UNEVEN only what was predicted.
 EVEN, UNEVEN = 0.9, 0.3
 ONE_SIDED = 0.7  # evenness below which adaptation brings less and may do harm
+TOLD = 0.5  # of the expected mean, what a user says about the labels' shares; the rest goes by the predictions
 
 Floats = NDArray[np.float64]
 
@@ -83,12 +85,13 @@ class Reference:
 @dataclass(frozen=True, eq=False)
 class Adaptation:
     """Pooled vectors become `vector * scale + shift`, both float32 (dim,). `clips` were used; `evenness` of the labels predicted for them,
-    from 0 (one label alone) to 1 (all equally often)."""
+    from 0 (one label alone) to 1 (all equally often); `told`: the user said how often each label occurs."""
 
     scale: NDArray[np.float32]
     shift: NDArray[np.float32]
     clips: int
     evenness: float
+    told: bool = False
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -96,8 +99,11 @@ class Adaptation:
         found = []
         if self.clips < FEW_CLIPS:
             found.append(f"{self.clips} clips are few: hardly anything is adapted; give thirty or more")
-        if self.evenness < ONE_SIDED:
-            found.append("by what the checkpoint says the clips are of few emotions: adaptation brings less and may do harm; give several")
+        if self.evenness < ONE_SIDED and not self.told:
+            found.append(
+                "by what the checkpoint says the clips are of few emotions: adaptation brings less and may do harm; give several, or say "
+                "how often each occurs (--shares)"
+            )
         return tuple(found)
 
     def digest(self, of: str) -> str:
@@ -105,46 +111,74 @@ class Adaptation:
         return hashlib.sha256(bytes.fromhex(of) + self.scale.tobytes() + self.shift.tobytes()).hexdigest()
 
     def save(self, path: Path) -> None:
-        np.savez(path, scale=self.scale, shift=self.shift, clips=np.int64(self.clips), evenness=np.float64(self.evenness))
+        clips, evenness, told = np.int64(self.clips), np.float64(self.evenness), np.bool_(self.told)
+        np.savez(path, scale=self.scale, shift=self.shift, clips=clips, evenness=evenness, told=told)
 
     @classmethod
     def read(cls, path: Path) -> Adaptation:
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                found: Mapping[str, NDArray[np.generic]] = {name: arrays[name] for name in ("scale", "shift", "clips", "evenness")}
+                found: Mapping[str, NDArray[np.generic]] = {name: arrays[name] for name in ("scale", "shift", "clips", "evenness", "told")}
         except (ValueError, KeyError, OSError, BadZipFile) as error:
             raise CheckpointError(f"{path} is no adaptation: {error}") from error
         scale, shift = found["scale"].astype(np.float32), found["shift"].astype(np.float32)
         if scale.ndim != 1 or scale.shape != shift.shape:
             raise CheckpointError(f"{path} is no adaptation: scale {scale.shape}, shift {shift.shape}")
-        return cls(scale, shift, int(found["clips"]), float(found["evenness"]))
+        return cls(scale, shift, int(found["clips"]), float(found["evenness"]), bool(found["told"]))
+
+
+def shares_of(given: Mapping[str, float], labels: Sequence[str]) -> Floats:
+    """How often each label occurs, (labels,), summing to 1; labels that `given` does not name have the rest in equal parts.
+
+    Raises UsageError for a label that is not there, and for numbers that are no shares.
+
+    >>> shares_of({"neutral": 0.7}, ["neutral", "happy", "angry", "sad"]).round(3)
+    array([0.7, 0.1, 0.1, 0.1])
+    """
+    for name, share in given.items():
+        if name not in labels:
+            raise UsageError(f'there is no label "{name}" to give a share: {", ".join(labels)}')
+        if not 0 <= share <= 1:
+            raise UsageError(f"the share of {name} is {share:g}: not between 0 and 1")
+    total, unnamed = sum(given.values()), len(labels) - len(given)
+    if total > 1 + 1e-6 or (not unnamed and total < 1 - 1e-6):
+        raise UsageError(f"the shares sum to {total:g}, not to 1")
+    rest = max(0.0, 1 - total) / max(1, unnamed)
+    return np.array([given.get(label, rest) for label in labels], np.float64)
 
 
 def adapt(
-    vectors: NDArray[np.floating], probabilities: NDArray[np.floating], reference: Reference, strength: float = STRENGTH
+    vectors: NDArray[np.floating],
+    probabilities: NDArray[np.floating],
+    reference: Reference,
+    strength: float = STRENGTH,
+    shares: Floats | None = None,
 ) -> Adaptation:
-    """The adaptation to one voice or one channel: `vectors` (clips, dim) and `probabilities` (clips, labels) of its unlabelled clips.
+    """The adaptation to one voice or one channel: `vectors` (clips, dim) and `probabilities` (clips, labels) of its unlabelled clips;
+    `shares` (labels,), where it is known how often each label occurs among them.
 
     >>> reference = Reference(np.array([[-1.0], [1.0]]), np.array([1.0]))
     >>> moved = adapt(np.array([[2.0], [4.0]] * 500), np.array([[1.0, 0.0], [0.0, 1.0]] * 500), reference, strength=0.0)
     >>> (moved.shift / moved.scale).round(3)  # the clips lie 3 too high
     array([-3.], dtype=float32)
     """
-    rows, shares = vectors.astype(np.float64), probabilities.astype(np.float64)
+    rows, likely = vectors.astype(np.float64), probabilities.astype(np.float64)
     if not len(rows):
         raise UsageError("there is no clip to adapt to")
-    if rows.shape[1] != reference.means.shape[1] or shares.shape != (len(rows), len(reference.means)):
-        raise UsageError(f"vectors {rows.shape} and probabilities {shares.shape} do not fit a reference of {reference.means.shape}")
+    if rows.shape[1] != reference.means.shape[1] or likely.shape != (len(rows), len(reference.means)):
+        raise UsageError(f"vectors {rows.shape} and probabilities {likely.shape} do not fit a reference of {reference.means.shape}")
     count, centre = len(rows), reference.means.mean(axis=0)
-    mean = shares.mean(axis=0)
+    mean = likely.mean(axis=0)
     evenness = min(1.0, max(0.0, float(-(mean * np.log(mean + 1e-12)).sum() / np.log(len(mean)))))
     # Labels in even numbers lie around `centre`, whatever the checkpoint says of each clip; of others it has to be believed.
     trust = min(1.0, max(0.0, (EVEN - evenness) / (EVEN - UNEVEN)))
     expected = trust * (mean @ reference.means) + (1 - trust) * centre
+    if shares is not None:
+        expected = TOLD * (shares @ reference.means) + (1 - TOLD) * expected
     offset = (rows.mean(axis=0) - expected) * count / (count + strength)
-    left = rows - shares @ reference.means
+    left = rows - likely @ reference.means
     spread = np.square(left - left.mean(axis=0)).sum(axis=0)
     deviation = np.sqrt((spread + strength * np.square(reference.deviation)) / (count + strength))
     scale = np.clip(reference.deviation / np.maximum(deviation, 1e-8), NARROWEST, WIDEST)
     shift = centre - scale * (centre + offset)  # what lies `offset` too high comes down; the spread is set around the middle
-    return Adaptation(scale.astype(np.float32), shift.astype(np.float32), count, evenness)
+    return Adaptation(scale.astype(np.float32), shift.astype(np.float32), count, evenness, told=shares is not None)

@@ -5,7 +5,8 @@
 
 For each corpus left out, its clips are scored by the model as it is, and adapted (emoser/adaptation.py, the code that a user runs) to 10,
 30, 100 or all clips of it drawn at random, to one-sided draws (one label alone, or two thirds of one label), and to each speaker's own
-clips. Draws are repeated; the figure is the mean UAR over all clips of the corpus, those adapted to among them, their labels unused.
+clips; each draw once more with the shares of its labels told (`emoser adapt --shares`). Draws are repeated; the figure is the mean UAR over
+all clips of the corpus, those adapted to among them, their labels unused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import scoring
+from benchmarks.accuracy.unseen import TOLD
 from emoser.adaptation import EVEN, STRENGTH, UNEVEN, Reference, adapt
+from emoser.adaptation import TOLD as BELIEVED
 from emoser.metrics import unweighted_average_recall
 from training.adaptation import adapted_logits, pooled_clips, reference_of
 from training.evaluate import softmax
@@ -63,10 +66,12 @@ def adapted_uar(
     reference: Reference,
     plain: NDArray[np.float32],
     temperature: float,
+    told: bool = False,
 ) -> float:
-    """UAR over all clips, adapted to those chosen."""
+    """UAR over all clips, adapted to those chosen; `told`: with the shares of their labels."""
     own = plain.shape[1]
-    moved = adapt(pooled.vector[chosen].numpy(), softmax(plain[chosen], temperature), reference)
+    shares = np.bincount(targets[chosen], minlength=own) / len(chosen) if told else None
+    moved = adapt(pooled.vector[chosen].numpy(), softmax(plain[chosen], temperature), reference, shares=shares)
     by = Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift))
     return unweighted_average_recall(targets, model.read(pooled, by)[0].numpy()[:, :own].argmax(1))
 
@@ -86,8 +91,9 @@ def measure(
         plain = model.read(pooled)[0].numpy()[:, :own]
     found = {"none": unweighted_average_recall(targets, plain.argmax(1))}
     for name, draws in draws_of(targets, labels, np.random.default_rng(SEED)):
-        values = [adapted_uar(model, pooled, targets, chosen, reference, plain, temperature) for chosen in draws]
-        found[name] = float(np.mean(values))
+        for told in (False, True):
+            values = [adapted_uar(model, pooled, targets, chosen, reference, plain, temperature, told) for chosen in draws]
+            found[name + TOLD * told] = float(np.mean(values))
     if len(np.unique(speakers)) > 1:
         by_speaker = adapted_logits(model, pooled, speakers, reference, own, temperature)
         found["each speaker's own"] = unweighted_average_recall(targets, by_speaker.argmax(1))
@@ -135,6 +141,7 @@ def main() -> None:
         "labels": list(recipe.data.labels),
         "strength": STRENGTH,
         "evenness": [UNEVEN, EVEN],
+        "shares_believed": BELIEVED,
         "draws": DRAWS,
         "seed": SEED,
         "tested": clips,

@@ -24,16 +24,21 @@ Four emotions. Each head is trained without one corpus (encoder and read-out) an
 no interval. *Adapted* figures are transductive: unlabelled clips of the corpus, among them those that are tested, moved the read-outs
 (`emoser adapt` does the same). Made by `python -m training unseen NAME --scores-only` and `python -m benchmarks.accuracy.adaptation NAME`,
 with runs shorter than those of the shipped checkpoints: docs/training.md has their settings. A head with ¶ was measured while adaptation
-was more cautious than it is now (docs/experiments.md).
+was more cautious than it is now (docs/experiments.md). *Told so*: with `--shares`, the true ones.
 """
 EARLIER = "¶"
+LABELS = ("neutral", "happy", "angry", "sad")
+TOLD = ", shares told"  # after the name of draws of clips
 TITLES = {
     "none": "As it is",
     "10 clips": "Adapted to 10 clips drawn at random",
     "30 clips": "Adapted to 30 clips drawn at random",
     "each speaker's own": "Adapted to each speaker's own clips",
     "all": "Adapted to all clips of the corpus",
-    **{f"100 {label} alone": f"Adapted to 100 {label} clips alone" for label in ("neutral", "happy", "angry", "sad")},
+    **{f"100 {label} alone": f"Adapted to 100 {label} clips alone" for label in LABELS},
+    **{f"100 {label} alone{TOLD}": f"Adapted to 100 {label} clips alone, and told so" for label in LABELS},
+    **{f"two thirds {label}": f"Adapted to 90 clips, two thirds of them {label}" for label in LABELS},
+    **{f"two thirds {label}{TOLD}": f"Adapted to 90 clips, two thirds of them {label}, and told so" for label in LABELS},
 }
 
 
@@ -66,7 +71,8 @@ def of(name: str) -> str:
     if record is None:
         return ""
     uar = record["uar"]
-    rows = [[title, *(f"{100 * each[column]:.1f}" for each in uar.values())] for column, title in TITLES.items()]
+    known = {column: title for column, title in TITLES.items() if all(column in each for each in uar.values())}
+    rows = [[title, *(f"{100 * each[column]:.1f}" for each in uar.values())] for column, title in known.items()]
     return markdown([f"UAR of {name}{mark(record)}", *uar], rows)
 
 
@@ -74,7 +80,8 @@ def page() -> str:
     found = records()
     if not found:
         return ""
-    return HEAD + "".join(f"\n## {title}\n\n{table(found, column)}\n" for column, title in TITLES.items())
+    measured = {column for record in found.values() for each in record["uar"].values() for column in each}
+    return HEAD + "".join(f"\n## {title}\n\n{table(found, column)}\n" for column, title in TITLES.items() if column in measured)
 
 
 def main() -> int:

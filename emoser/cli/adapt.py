@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emoser.cli.options import Settings, audio_options, inputs_argument, model_options
+from emoser.cli.options import Settings, audio_options, inputs_argument, model_options, shares_option
 
 if TYPE_CHECKING:
     from emoser.models.utterance import UtteranceModel
@@ -19,13 +19,14 @@ Examples:
   emoser adapt recordings/ -o mine/
   emoser predict recordings/ -m mine/
   emoser predict recordings/ --adapt               (the same in one go)
+  emoser adapt calls/ --shares neutral=0.8 -o mine/
   emoser evaluate test.csv -m shiftcnn -m mine/    (does it help?)
 
 \b
 Takes no labels: thirty recordings or more of one speaker or one kind of
 microphone and room, with several emotions in them. Few recordings change
 little; recordings of one emotion only bring less and may do harm, which is
-said on standard error.
+said on standard error. With --shares they need not be mixed.
 
 \b
 Exit codes: 0 all done, 1 some input failed (the others count), 2 usage,
@@ -35,10 +36,11 @@ Exit codes: 0 all done, 1 some input failed (the others count), 2 usage,
 @inputs_argument
 @model_options
 @audio_options
+@shares_option
 @click.option("-o", "--output", required=True, metavar="FOLDER", help="Where the adapted checkpoint goes; `-m FOLDER` uses it.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is used.")
-def adapt(inputs: tuple[str, ...], **shared: Any) -> int:
+def adapt(inputs: tuple[str, ...], shares: dict[str, float] | None, **shared: Any) -> int:
     """Adapt a checkpoint to the voice, microphone and room of your recordings.
 
     Writes a checkpoint folder that works wherever a name of `emoser models` does. INPUT as in `emoser predict --help`.
@@ -46,14 +48,16 @@ def adapt(inputs: tuple[str, ...], **shared: Any) -> int:
     from emoser.cli import job
 
     settings = Settings(**shared)
-    adapted, failures = adapted_to(inputs, job.open_model(settings), settings)
+    adapted, failures = adapted_to(inputs, job.open_model(settings), settings, shares)
     assert adapted.adaptation is not None and settings.output is not None
     adapted.save(settings.output)
     job.note(settings, f"{settings.output}: {adapted.name}, adapted to {adapted.adaptation.clips} recordings")
     return int(failures > 0)
 
 
-def adapted_to(inputs: tuple[str, ...], model: UtteranceModel, settings: Settings) -> tuple[UtteranceModel, int]:
+def adapted_to(
+    inputs: tuple[str, ...], model: UtteranceModel, settings: Settings, shares: dict[str, float] | None
+) -> tuple[UtteranceModel, int]:
     """The model adapted to all inputs, and how many of them failed. Says what failed and what speaks against the adaptation."""
     from emoser.cli import job
     from emoser.cli.inputs import STDIN, expand
@@ -72,7 +76,9 @@ def adapted_to(inputs: tuple[str, ...], model: UtteranceModel, settings: Setting
                 yield path
                 bar.advance()
 
-        adapted = model.adapt(read_in_turn(), channel=settings.channel, batch_size=settings.batch_size, on_failure=failed.append)
+        adapted = model.adapt(
+            read_in_turn(), shares=shares, channel=settings.channel, batch_size=settings.batch_size, on_failure=failed.append
+        )
     for failure in failed:
         job.note(settings, str(failure.error))
     assert adapted.adaptation is not None

@@ -54,6 +54,27 @@ def parse_labels(ctx: click.Context, param: click.Parameter, value: str | None) 
     return names
 
 
+def parse_shares(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, float] | None:
+    if value is None:
+        return None
+    found: dict[str, float] = {}
+    for part in value.split(","):
+        name, equals, share = (piece.strip() for piece in part.partition("="))
+        try:
+            if not name or not equals or name.lower() in found:
+                raise ValueError
+            found[name.lower()] = float(share)
+        except ValueError as error:
+            raise click.BadParameter(f"{value!r}: give each label once, for instance neutral=0.8,angry=0.1.") from error
+    return found
+
+
+def shares_option(command: Command) -> Command:
+    """--shares of adapt and of predict --adapt."""
+    text = "How often emotions occur among the recordings, where you know: neutral=0.8,angry=0.1. Others have the rest."
+    return click.option("--shares", callback=parse_shares, metavar="A=X,B=Y,...", help=text)(command)
+
+
 def model_options(command: Command) -> Command:
     """-m and where it runs."""
     return _all(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emoser.cli.options import Settings, audio_options, inputs_argument, model_options, output_options, parse_labels
+from emoser.cli.options import Settings, audio_options, inputs_argument, model_options, output_options, parse_labels, shares_option
 
 if TYPE_CHECKING:
     from emoser.cli.job import Source
@@ -42,10 +42,17 @@ Exit codes: 0 all done, 1 some input failed (the others are written), 2 usage,
     "--labels", callback=parse_labels, metavar="A,B,...", help="Choose among these labels only; their scores are made to sum to 1."
 )
 @click.option("--adapt", is_flag=True, help="First adapt to these very recordings (of one speaker or room); see `emoser adapt --help`.")
+@shares_option
 @click.option("--scores", is_flag=True, help="In a table: the score of every label.")
 @output_options("table", "json", "jsonl", "csv")
 def predict(
-    inputs: tuple[str, ...], min_confidence: float | None, labels: tuple[str, ...] | None, adapt: bool, scores: bool, **shared: Any
+    inputs: tuple[str, ...],
+    min_confidence: float | None,
+    labels: tuple[str, ...] | None,
+    adapt: bool,
+    shares: dict[str, float] | None,
+    scores: bool,
+    **shared: Any,
 ) -> int:
     """The emotion of each recording, with a calibrated score for every label.
 
@@ -55,6 +62,8 @@ def predict(
     from emoser.cli import job
     from emoser.formats import Header
 
+    if shares is not None and not adapt:
+        raise click.UsageError("--shares is for --adapt: it says how often emotions occur among the recordings.")
     settings = Settings(**shared)
     names = tuple(dict.fromkeys(name.strip() for name in settings.model.split(",") if name.strip()))
     if len(names) > 1 and not Path(settings.model).exists():
@@ -63,7 +72,7 @@ def predict(
     if adapt:
         from emoser.cli.adapt import adapted_to
 
-        model, _ = adapted_to(inputs, model, replace(settings, quiet=True))  # what fails is said once, by the predictions
+        model, _ = adapted_to(inputs, model, replace(settings, quiet=True), shares)  # what fails is said once, by the predictions
         for warning in model.adaptation.warnings if model.adaptation else ():
             job.note(settings, f"Warning: {warning}")
     allowed = choose_labels(labels, model.labels) if labels else model.labels

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emoser.adaptation import Adaptation, adapt
+from emoser.adaptation import Adaptation, adapt, shares_of
 from emoser.audio import AudioInput, Channel, tone
 from emoser.checkpoints import Description, Resolved, save_adapted
 from emoser.errors import CheckpointError, UsageError
@@ -50,6 +50,7 @@ class Adapting(ABC):
         self,
         clips: Iterable[AudioInput],
         *,
+        shares: Mapping[str, float] | None = None,
         sample_rate: int | None = None,
         channel: Channel = "mix",
         batch_size: int | None = None,
@@ -58,12 +59,14 @@ class Adapting(ABC):
         """A model adapted to the voice, microphone and room of `clips`, which need no labels; this one stays as it is.
 
         Give thirty clips or more of one user or one kind of recording, with several emotions in them; what is silent or holds no speech
-        is passed over. `adapted.adaptation` says how many clips counted, and its `warnings` what speaks against it. `on_failure` is told
-        of each input that could not be read; without it the first is raised. Options as in `predict`.
+        is passed over. `shares`, where you know how often emotions occur among them: {"neutral": 0.8}; labels that are not named have
+        the rest in equal parts. `adapted.adaptation` says how many clips counted, and its `warnings` what speaks against it. `on_failure`
+        is told of each input that could not be read; without it the first is raised. Options as in `predict`.
 
-        Raises UsageError where no clip is usable, CheckpointError where the checkpoint cannot be adapted.
+        Raises UsageError where no clip is usable or `shares` are none, CheckpointError where the checkpoint cannot be adapted.
         """
         runtime, width = self._runtime, len(self.labels)
+        expected = None if shares is None else shares_of(shares, self.labels)
         if not isinstance(runtime, Adaptable) or runtime.reference is None:
             raise CheckpointError(
                 f'"{self.name}" cannot be adapted with {runtime.name}: its file carries nothing about the clips it was trained on'
@@ -77,7 +80,7 @@ class Adapting(ABC):
             raise UsageError("there is no clip with speech to adapt to")
         vectors = np.stack(found)
         probabilities = calibrated(vectors[:, :width], self.checkpoint.temperature)
-        return self.adapted(adapt(vectors[:, width:], probabilities, runtime.reference))
+        return self.adapted(adapt(vectors[:, width:], probabilities, runtime.reference, shares=expected))
 
     def adapted(self, adaptation: Adaptation) -> Self:
         """The model with an adaptation that was made before. Raises CheckpointError where it does not fit."""

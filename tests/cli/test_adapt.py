@@ -46,6 +46,22 @@ def test_an_adapted_folder_predicts_like_predict_with_adapt(emoser: Emoser, reco
     assert json.dumps(entry["parts"]).count("adaptation.npz") == 1
 
 
+def test_shares_say_how_often_emotions_occur(emoser: Emoser, recordings: Path) -> None:
+    (recordings / "broken.wav").unlink()
+    told = emoser("predict", "recordings", "-m", "base", "--adapt", "--shares", "Angry=0.9,sad=0.1")
+    assert told.code == 0
+    assert emoser("adapt", "recordings", "-m", "base", "-o", "mine", "--shares", "angry=0.9,sad=0.1").code == 0
+    assert told.json() == emoser("predict", "recordings", "-m", "mine").json()
+    assert told.json()["results"] != emoser("predict", "recordings", "-m", "base", "--adapt").json()["results"]
+    for wrong, said in [("angry", "neutral=0.8"), ("angry=x", "neutral=0.8"), ("angry=0.5,angry=0.5", "each label once")]:
+        ran = emoser("adapt", "recordings", "-m", "base", "-o", "mine", "--shares", wrong)
+        assert ran.code == 2 and said in ran.err
+    ran = emoser("adapt", "recordings", "-m", "base", "-o", "mine", "--shares", "calm=1")
+    assert ran.code == 2 and 'no label "calm"' in ran.err
+    ran = emoser("predict", "recordings", "-m", "base", "--shares", "angry=1")
+    assert ran.code == 2 and "--adapt" in ran.err
+
+
 def test_what_cannot_be_adapted(emoser: Emoser, recordings: Path) -> None:
     ran = emoser("adapt", "recordings/0.wav", "-m", "miniature", "-o", "mine")
     assert ran.code == 3 and "cannot be adapted" in ran.err

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from emoser import load
-from emoser.adaptation import NARROWEST, STRENGTH, WIDEST, Adaptation, Reference, adapt
+from emoser.adaptation import NARROWEST, STRENGTH, TOLD, WIDEST, Adaptation, Reference, adapt, shares_of
 from emoser.checkpoints import resolve
 from emoser.errors import AudioTooShort, CheckpointError, ChecksumMismatch, UsageError
 
@@ -55,6 +55,32 @@ def test_the_emotion_of_one_sided_clips_is_not_taken_away() -> None:
     found = adapt(clips(labels), np.eye(4)[labels], REFERENCE)
     np.testing.assert_allclose(moved(found, clips(labels, seed=1)).mean(0), MEANS[0], atol=0.3)
     assert any("few emotions" in warning for warning in found.warnings)
+
+
+def test_shares_that_are_told_are_believed_half() -> None:
+    """Clips of one label that every label might be: what the predictions would have taken away, the user keeps half of."""
+    labels = np.zeros(4000, dtype=int)
+    blind = np.full((4000, 4), 0.25)
+    alone, told = (adapt(clips(labels), blind, REFERENCE, strength=0.0, shares=shares) for shares in (None, np.array([1.0, 0.0, 0.0, 0.0])))
+    kept = moved(told, clips(labels)).mean(0) - moved(alone, clips(labels)).mean(0)
+    np.testing.assert_allclose(kept, TOLD * told.scale * (MEANS[0] - MEANS.mean(0)), atol=0.02)
+    one_sided = adapt(clips(labels), np.eye(4)[labels], REFERENCE, shares=np.array([1.0, 0.0, 0.0, 0.0]))
+    assert one_sided.told and one_sided.evenness < 0.01 and one_sided.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"calm": 0.5}, 'no label "calm"'),
+        ({"happy": -0.1}, "-0.1"),
+        ({"happy": float("nan")}, "nan"),
+        ({"neutral": 0.8, "happy": 0.3}, "sum to 1.1"),
+        ({"neutral": 0.5, "happy": 0.1, "angry": 0.1, "sad": 0.1}, "sum to 0.8"),
+    ],
+)
+def test_what_is_no_share_is_an_error(given: dict[str, float], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        shares_of(given, ("neutral", "happy", "angry", "sad"))
 
 
 def test_few_clips_move_little() -> None:
@@ -142,7 +168,13 @@ def test_a_saved_folder_loads_like_any_other(folder: Path, tmp_path: Path) -> No
     entry = resolve(tmp_path / "mine").checkpoint
     assert entry is not None and entry.metrics == () and "adapted to 12 clips" in entry.summary
     assert entry.golden.logits != resolve(folder).checkpoint.golden.logits  # type: ignore[union-attr]
-    # anew, over itself
+    # told how often labels occur, anew, over itself
+    told = again.adapt(sounds, shares={"angry": 1.0})
+    assert told(sounds) != adapted(sounds)
+    told.save(tmp_path / "mine")
+    assert load(tmp_path / "mine").adaptation.told  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match='no label "calm"'):
+        again.adapt(sounds, shares={"calm": 1.0})
     again.adapt(sounds[:3]).save(tmp_path / "mine")
     assert load(tmp_path / "mine").adaptation.clips == 3  # type: ignore[union-attr]
     file = tmp_path / "mine" / "adaptation.npz"
