@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,10 +63,13 @@ class AdaptablePartsRuntime(PartsRuntime):
 
 
 def open_parts(encoder: Path, readout: Path, format: str, *, frame: int, device: str = "auto", threads: int | None = None) -> Runtime:
-    """Opens both files; the encoder is shared with other models in the process (emoser/runtimes/sharing.py). frame: samples.
+    """Opens both files, side by side, for that is most of the time that a first prediction takes. The encoder is shared with other models
+    in the process (emoser/runtimes/sharing.py). frame: samples.
 
     Raises as `open_part`.
     """
-    shared = open_encoder(encoder, format, device=device, threads=threads)
-    opened = open_part("readout", readout, format, device=device, threads=threads)
+    with ThreadPoolExecutor(max_workers=1) as other:
+        opening = other.submit(open_part, "readout", readout, format, device=device, threads=threads)
+        shared = open_encoder(encoder, format, device=device, threads=threads)
+        opened = opening.result()
     return AdaptablePartsRuntime(shared, opened, frame) if isinstance(opened, AdaptableGraph) else PartsRuntime(shared, opened, frame)

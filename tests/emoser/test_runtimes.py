@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import miniature
@@ -15,7 +14,6 @@ import pytest
 
 from emoser.errors import CheckpointError, DeviceError, MissingExtra, RuntimeClash, UsageError
 from emoser.runtimes import Runtime, open_runtime
-from emoser.runtimes import onnx as onnx_runtime
 from emoser.runtimes.device import usable_threads
 
 ROOT = Path(__file__).parents[2]
@@ -157,7 +155,12 @@ def test_threads_that_cannot_be(tmp_path: Path, threads: object) -> None:
 
 
 def test_both_onnxruntimes_are_a_clash_with_its_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "distribution", lambda name: name)
+    site = tmp_path / "site"
+    for folder in ("onnxruntime", "onnxruntime-1.23.0.dist-info", "onnxruntime_gpu-1.22.0.dist-info"):
+        (site / folder).mkdir(parents=True)
+    (site / "onnxruntime" / "__init__.py").write_text("raise SystemExit('it must not be imported')")
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.syspath_prepend(str(site))
     with pytest.raises(RuntimeClash) as caught:
         open_runtime(miniature.write_onnx(tmp_path / "a.onnx"), "onnx")
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in str(caught.value) and 'pip install "emoser[gpu]"' in str(caught.value)
@@ -166,7 +169,6 @@ def test_both_onnxruntimes_are_a_clash_with_its_mend(tmp_path: Path, monkeypatch
 def test_missing_runtimes_name_their_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = miniature.write_onnx(tmp_path / "a.onnx")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    monkeypatch.setattr(onnx_runtime, "installed", lambda name: False)
     with pytest.raises(MissingExtra, match=r"emoser\[cpu\]"):
         open_runtime(path, "onnx")
     monkeypatch.setitem(sys.modules, "torch", None)
