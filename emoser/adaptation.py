@@ -17,6 +17,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -32,6 +33,7 @@ FEW_CLIPS = 10  # with less, hardly anything is adapted
 # expected, for a voice that is far from training's makes labels look less even than they are; below UNEVEN only what was predicted.
 EVEN, UNEVEN = 0.9, 0.3
 ONE_SIDED = 0.7  # evenness below which adaptation brings less and may do harm
+ROUNDED = 0.02  # that shares may be off 1, for people round
 TOLD = 0.5  # of the expected mean, what a user says about the labels' shares; the rest goes by the predictions
 
 Floats = NDArray[np.float64]
@@ -102,7 +104,7 @@ class Adaptation:
         if self.evenness < ONE_SIDED and not self.told:
             found.append(
                 "by what the checkpoint says the clips are of few emotions: adaptation brings less and may do harm; give several, or say "
-                "how often each occurs (--shares)"
+                "how often each occurs (shares)"
             )
         return tuple(found)
 
@@ -118,13 +120,14 @@ class Adaptation:
     def read(cls, path: Path) -> Adaptation:
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                found: Mapping[str, NDArray[np.generic]] = {name: arrays[name] for name in ("scale", "shift", "clips", "evenness", "told")}
+                found: Mapping[str, NDArray[np.generic]] = {name: arrays[name] for name in ("scale", "shift", "clips", "evenness")}
+                told = bool(arrays["told"]) if "told" in arrays else False  # of folders from before shares could be told
         except (ValueError, KeyError, OSError, BadZipFile) as error:
             raise CheckpointError(f"{path} is no adaptation: {error}") from error
         scale, shift = found["scale"].astype(np.float32), found["shift"].astype(np.float32)
         if scale.ndim != 1 or scale.shape != shift.shape:
             raise CheckpointError(f"{path} is no adaptation: scale {scale.shape}, shift {shift.shape}")
-        return cls(scale, shift, int(found["clips"]), float(found["evenness"]), bool(found["told"]))
+        return cls(scale, shift, int(found["clips"]), float(found["evenness"]), told)
 
 
 def shares_of(given: Mapping[str, float], labels: Sequence[str]) -> Floats:
@@ -135,16 +138,19 @@ def shares_of(given: Mapping[str, float], labels: Sequence[str]) -> Floats:
     >>> shares_of({"neutral": 0.7}, ["neutral", "happy", "angry", "sad"]).round(3)
     array([0.7, 0.1, 0.1, 0.1])
     """
+    if not isinstance(given, Mapping) or not all(isinstance(share, Real) for share in given.values()):
+        raise UsageError(f"shares are {given!r}; a mapping from labels to numbers is needed")
     for name, share in given.items():
         if name not in labels:
             raise UsageError(f'there is no label "{name}" to give a share: {", ".join(labels)}')
         if not 0 <= share <= 1:
             raise UsageError(f"the share of {name} is {share:g}: not between 0 and 1")
     total, unnamed = sum(given.values()), len(labels) - len(given)
-    if total > 1 + 1e-6 or (not unnamed and total < 1 - 1e-6):
+    if total > 1 + ROUNDED or (not unnamed and total < 1 - ROUNDED):
         raise UsageError(f"the shares sum to {total:g}, not to 1")
     rest = max(0.0, 1 - total) / max(1, unnamed)
-    return np.array([given.get(label, rest) for label in labels], np.float64)
+    found: Floats = np.array([given.get(label, rest) for label in labels], np.float64)
+    return np.asarray(found / found.sum())
 
 
 def adapt(

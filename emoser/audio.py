@@ -91,14 +91,12 @@ def open_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
         return AudioStream([samples], target_rate, 1, target_rate, "mix", clip.file, "the clip", frames=len(samples), given=clip)
     name = source_name(x)
     if isinstance(x, str | os.PathLike):
-        return _from_file(_regular(Path(x), name), name, name, target_rate, channel)
+        return _from_file(seekable(Path(x), name), name, name, target_rate, channel)
     if isinstance(x, bytes | bytearray | memoryview):
         return _from_file(bytes(x), "the audio bytes", None, target_rate, channel)
     if hasattr(x, "read") and not isinstance(x, tuple):
-        data: object = x.read()
-        if not isinstance(data, bytes):
-            raise AudioValueError(f'{name or "the file object"} was opened as text; open it with "rb"')
         label = name or "the file object"
+        data = _bytes_of(x, label)
         if not data:
             raise AudioDecodeError(f"{label} gave no bytes: empty, or read to its end already; rewind it with seek(0)")
         return _from_file(data, label, name, target_rate, channel)
@@ -145,17 +143,40 @@ def tone() -> NDArray[np.float32]:
     return x.astype(np.float32)
 
 
-def _regular(path: Path, name: str | None) -> Path | bytes:
-    """A pipe (`<(ffmpeg ...)`) cannot be sought in: its bytes."""
+def seekable(path: Path, name: str | None) -> Path | bytes:
+    """A pipe (`<(ffmpeg ...)`) cannot be sought in: its bytes. Raises AudioDecodeError."""
     try:
         return path.read_bytes() if path.is_fifo() or path.is_char_device() else path
     except (OSError, ValueError) as error:
-        raise AudioDecodeError(f"{name!r} cannot be read: {error}") from error
+        raise AudioDecodeError(f"{name!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def open_file(source: Path | bytes, label: str) -> Reader:
+    """A file, or the bytes of one, at a rate that can be. Raises AudioDecodeError and MissingExtra."""
+    reader = open_source(source, label)
+    if not LOWEST_RATE <= reader.rate <= HIGHEST_RATE:  # at 1 Hz a second is one sample, and would be resampled to thousands
+        reader.__exit__(None, None, None)
+        possible = f"{LOWEST_RATE} to {HIGHEST_RATE} Hz are possible"
+        raise AudioDecodeError(f"{label} has a sampling rate of {reader.rate} Hz in its header, which must be wrong: {possible}")
+    return reader
+
+
+def _bytes_of(file: Any, label: str) -> bytes:
+    text = f'{label} was opened as text; open it with "rb"'
+    try:
+        data: object = file.read()
+    except UnicodeDecodeError as error:
+        raise AudioValueError(text) from error
+    except Exception as error:  # it is the caller's, and may raise anything: one input that cannot be read
+        raise AudioDecodeError(f"{label} cannot be read: {str(error) or type(error).__name__}") from error
+    if not isinstance(data, bytes):
+        raise AudioValueError(text)
+    return data
 
 
 def _from_file(source: Path | bytes, label: str | None, file: str | None, target_rate: int, channel: Channel) -> AudioStream:
     label = label or "the audio"
-    reader = open_source(source, label)
+    reader = open_file(source, label)
     return AudioStream(
         reader, reader.rate, reader.channels, target_rate, channel, file, label, lossy=reader.lossy, frames=reader.frames, reader=reader
     )

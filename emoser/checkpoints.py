@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -29,6 +30,7 @@ Precision = Literal["fp16", "int8", "fp32"]
 
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads the registry ten times as fast, where PyYAML has it
 ADAPTATION_FILE = "adaptation.npz"
+ADAPTED_TO = "; adapted to"  # in the summary of an adapted checkpoint
 FOLDER_FILE = "checkpoint.yaml"  # what makes a folder, or a hub repository, a checkpoint
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
 ROLES = ("encoder", "frames", "predictor", "joint", "head")  # of a transducer's files
@@ -317,6 +319,8 @@ def resolve(
     """
     form, grain = cast(Format, runtime), cast("Precision | None", precision)
     given = os.fspath(name_or_path)
+    if not given:
+        raise UsageError("the checkpoint's name is empty")
     if given.startswith(hub.SCHEME):
         return _at_hub(hub.parse(given), form, grain, offline)
     path = Path(given).expanduser()
@@ -344,13 +348,12 @@ def describe(metadata: dict[str, Any], where: str) -> Description:
 def save_adapted(found: Resolved, name: str, adaptation: Adaptation, golden: tuple[float, ...], folder: str | os.PathLike[str]) -> None:
     """Writes a checkpoint folder: the files of `found`, the adaptation, and an entry that says what they are.
 
-    An earlier checkpoint in the folder is replaced; a folder with anything else is left alone, with a UsageError.
+    An earlier adapted checkpoint in the folder is replaced; a folder with anything else is left alone, with a UsageError.
     """
     entry, target = found.checkpoint, Path(folder)
+    check_folder(folder)
     if entry is None or found.part is None:
         raise CheckpointError(f"{found.path} is a single file, and an adapted folder needs an entry: adapt a name or a folder")
-    if target.exists() and not (target.is_dir() and ((target / FOLDER_FILE).is_file() or not any(target.iterdir()))):
-        raise UsageError(f"{target} exists and is no checkpoint folder; give another one")
     moved = target / ADAPTATION_FILE
     sources = [found.path, *(path for _, path in found.others)]
     parts = entry.files(found.format, found.part.precision)
@@ -360,13 +363,14 @@ def save_adapted(found: Resolved, name: str, adaptation: Adaptation, golden: tup
             copy = target / source.name
             if not (copy.exists() and copy.samefile(source)):
                 shutil.copyfile(source, copy)
-        adaptation.save(moved)
-        size, digest = moved.stat().st_size, hashlib.sha256(moved.read_bytes()).hexdigest()
+        new = target / f".{os.getpid()}.npz"
+        adaptation.save(new)
+        size, digest = new.stat().st_size, hashlib.sha256(new.read_bytes()).hexdigest()
         part = {"role": "adaptation", "format": "npz", "precision": "fp32", "path": moved.name, "size": size, "sha256": digest}
         clips = f"{adaptation.clips} clip{'s' * (adaptation.clips != 1)}"
         content = asdict(entry) | {
             "name": name,
-            "summary": entry.summary if found.adaptation else f"{entry.summary.rstrip('.')}; adapted to {clips} of a user's own.",
+            "summary": f"{entry.summary.rstrip('.').partition(ADAPTED_TO)[0]}{ADAPTED_TO} {clips} of a user's own.",
             "parts": [*(asdict(each) | {"path": source.name} for each, source in zip(parts, sources, strict=True)), part],
             "metrics": [],  # what was measured, was measured without
             "hub": None,
@@ -375,9 +379,28 @@ def save_adapted(found: Resolved, name: str, adaptation: Adaptation, golden: tup
         for name in ("folder", "symbols", "state", "frame_temperature"):
             del content[name]
         plain = json.loads(json.dumps(content))  # tuples as lists, which YAML reads back
-        (target / FOLDER_FILE).write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        listing = target / f".{os.getpid()}.yaml"
+        listing.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        new.replace(moved)  # both at once, as far as that goes: an adaptation and an entry that do not match could not be loaded
+        listing.replace(target / FOLDER_FILE)
     except OSError as error:
         raise UsageError(f"could not write {target}: {error.strerror}") from error
+
+
+def check_folder(folder: str | os.PathLike[str]) -> None:
+    """Raises UsageError for what `save_adapted` would not write to: anything but an empty folder, an adapted checkpoint, or nothing."""
+    target = Path(folder)
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UsageError(f"{target} exists and is no folder; give another name")
+    if not (target / FOLDER_FILE).is_file():
+        if any(target.iterdir()):
+            raise UsageError(f"{target} exists and is no checkpoint folder; give another one")
+        return
+    entry = _entry(_read_yaml(target / FOLDER_FILE), target / FOLDER_FILE)
+    if not any(part.role == "adaptation" for part in entry.parts):
+        raise UsageError(f'{target} holds the checkpoint "{entry.name}", which is not an adapted one; give another folder')
 
 
 def _registry_file(entry: Checkpoint, form: Format, grain: Precision | None, offline: bool) -> Resolved:
@@ -385,25 +408,35 @@ def _registry_file(entry: Checkpoint, form: Format, grain: Precision | None, off
         path = entry.folder / part.path
         return path if path.is_file() else _from_hub(entry, part, path, offline)
 
-    return _joined([_verified(entry, part, local(part)) for part in entry.files(form, grain)])
+    return _with_adaptation(entry, form, grain, local)
+
+
+def _with_adaptation(entry: Checkpoint, form: Format, grain: Precision | None, local: Callable[[Part], Path]) -> Resolved:
+    """An entry's files, verified, where `local` has them; and its adaptation, if it is an adapted one."""
+    found = _joined([_verified(entry, part, local(part)) for part in entry.files(form, grain)])
+    moved = [_verified(entry, part, local(part)) for part in entry.parts if part.role == "adaptation"]
+    return replace(found, adaptation=moved[0].path) if moved else found
 
 
 def _in_folder(folder: Path, form: Format, grain: Precision | None) -> Resolved:
-    entry = _entry(_read_yaml(folder / FOLDER_FILE), folder / FOLDER_FILE)
-    files = entry.files(form, grain)
-    adaptations = [part for part in entry.parts if part.role == "adaptation"]
-    for each in (*files, *adaptations):
-        if not (folder / each.path).is_file():
-            raise CheckpointError(f"{folder / FOLDER_FILE} names {each.path}, which is not there; copy it beside that file")
-    found = _joined([_verified(entry, each, folder / each.path) for each in files])
-    moved = [_verified(entry, each, folder / each.path) for each in adaptations]
-    return replace(found, adaptation=moved[0].path) if moved else found
+    listing = folder / FOLDER_FILE
+    if not listing.is_file():
+        raise CheckpointError(f"{folder} is no checkpoint folder: there is no {FOLDER_FILE} in it")
+    entry = _entry(_read_yaml(listing), listing)
+
+    def local(part: Part) -> Path:
+        path = folder / part.path
+        if not path.is_file():
+            raise CheckpointError(f"{listing} names {part.path}, which is not there; copy it beside that file")
+        return path
+
+    return _with_adaptation(entry, form, grain, local)
 
 
 def _at_hub(address: hub.Address, form: Format, grain: Precision | None, offline: bool) -> Resolved:
     listing = hub.fetch(address, FOLDER_FILE, offline=offline)
     entry = _entry(_read_yaml(listing), listing)
-    return _joined([_verified(entry, part, hub.fetch(address, part.path, offline=offline)) for part in entry.files(form, grain)])
+    return _with_adaptation(entry, form, grain, lambda part: hub.fetch(address, part.path, offline=offline))
 
 
 def _single_file(path: Path, runtime: Format) -> Resolved:

@@ -185,6 +185,9 @@ class MediaReader:
             raise AudioDecodeError(f"{name} ({self._container.format.name}) holds no audio stream")
         self._stream: Any = self._container.streams.audio[0]
         context = self._stream.codec_context
+        if context is None:  # FFmpeg found a stream and no way to decode it
+            self._container.close()
+            raise AudioDecodeError(f"{name} ({self._container.format.name}) is damaged, or of a codec that FFmpeg does not know")
         self.rate, self.channels = int(context.sample_rate), int(context.channels)
         self._codec = f"{self._container.format.name}, {context.name}"
         ticks = self._container.duration  # guessed from the bit rate where the container does not say

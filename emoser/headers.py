@@ -6,6 +6,11 @@ import io
 import struct
 from typing import Any, BinaryIO, NamedTuple
 
+# What counts as audio inside a folder, behind a pattern or beside a reference. A file named by itself is tried whatever it is called.
+AUDIO_SUFFIXES = frozenset((
+    ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+    ".m4a", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".aac", ".wma", ".3gp", ".amr",
+))  # fmt: skip
 JUNK = 4096  # bytes that may follow the audio without being any
 TAGS = (b"TAG", b"ID3", b"APETAGEX")  # what programs append to any kind of file
 OGG_PAGE = 65_307  # bytes, at most
@@ -64,7 +69,10 @@ class Mended(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):  # a place that cannot be, from a damaged header: the decoder finds itself where it was
+            return self._file.tell()
 
     def tell(self) -> int:
         return self._file.tell()
@@ -89,8 +97,10 @@ def _chunks(file: BinaryIO, magic: bytes) -> Mismatch | None:
     while len(header := file.read(8)) == 8:
         chunk, size = struct.unpack(order + "4sI", header)
         if chunk == b"ds64":  # RF64 keeps the sizes that 32 bits cannot hold here
-            body = file.read(size)
-            long_size = struct.unpack_from("<Q", body, 8)[0] if len(body) >= 16 else None
+            after = file.tell() + size + size % 2
+            body = file.read(min(size, 16))  # of the size there is nothing to trust
+            long_size = struct.unpack_from("<Q", body, 8)[0] if len(body) == 16 else None
+            file.seek(after)
         elif chunk in (b"data", b"SSND"):
             start = file.tell()
             there = file.seek(0, io.SEEK_END) - start
@@ -125,15 +135,16 @@ def _goes_on(file: BinaryIO, end: int, order: str) -> bool:
 
 
 def _w64(file: BinaryIO) -> Mismatch | None:
+    end = file.seek(0, io.SEEK_END)
     if file.seek(24) != 24 or file.read(16)[:8] != W64_WAVE:
         return None
     while len(header := file.read(24)) == 24:
         size = struct.unpack_from("<Q", header, 16)[0] - 24  # which counts itself
         if header[:8] == W64_DATA:
             start = file.tell()
-            there = file.seek(0, io.SEEK_END) - start
+            there = end - start
             return Mismatch(there, size) if size > there else None
-        if size < 0:
+        if not 0 <= size <= end - file.tell():  # damaged: the decoder will say so
             return None
         file.seek(size + -size % 8, io.SEEK_CUR)
     return None

@@ -16,8 +16,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from emoser.audio import CLIPPED_SHARE, SAMPLE_RATE, SHORTEST, SILENT_PEAK, clipped_samples, source_name
-from emoser.decoding import open_source
+from emoser.audio import CLIPPED_SHARE, SAMPLE_RATE, SHORTEST, SILENT_PEAK, clipped_samples, open_file, seekable, source_name
 from emoser.diarization.activity import CHUNK, THRESHOLD, SpeechActivity
 from emoser.errors import EmoserError
 from emoser.results import Failure
@@ -97,7 +96,7 @@ def check(source: Source, speech: Speech | None = None) -> Quality:
     Raises AudioDecodeError; MissingExtra where the file needs the extra `media`, or the speech model an onnxruntime.
     """
     name = source_name(source)
-    with open_source(Path(source) if isinstance(source, str) else source, name or "the audio bytes") as reader:
+    with open_file(seekable(Path(source), name) if isinstance(source, str) else source, name or "the audio bytes") as reader:
         meter = Meter(reader.rate, reader.channels, speech or bundled_speech(), lossy=reader.lossy)
         for block in reader:
             meter.add(block)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from emoser.errors import UsageError
 from emoser.records import RecordError
+
+
+class SettingsError(UsageError, RecordError):
+    """Settings that cannot be. To a caller it is a UsageError, to a reader of registry entries a RecordError like any other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,6 +19,7 @@ class DiarizationSettings:
     """Durations are in seconds, thresholds are probabilities.
 
     The defaults are those of checkpoints whose registry entry says nothing else; a person sets `min_confidence` alone.
+    Raises UsageError for numbers that cannot be.
     """
 
     # what the model is shown: windows on a fixed grid, each with the others as context (diarization/windows.py)
@@ -34,18 +41,18 @@ class DiarizationSettings:
 
     def __post_init__(self) -> None:
         for name in ("window", "hop"):
-            if not getattr(self, name) > 0:
-                raise RecordError(f"{name}: must be above zero, got {getattr(self, name)}")
+            if not 0 < getattr(self, name) < math.inf:
+                raise SettingsError(f"{name}: must be above zero and finite, got {getattr(self, name)}")
         if self.hop > self.window:
-            raise RecordError(f"hop: must not be longer than window ({self.window} s), got {self.hop}")
+            raise SettingsError(f"hop: must not be longer than window ({self.window} s), got {self.hop}")
         for name in ("shortest_speech", "shortest_pause", "smoothing", "shortest"):
-            if not getattr(self, name) >= 0:
-                raise RecordError(f"{name}: must not be below zero, got {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingsError(f"{name}: must be finite and not below zero, got {getattr(self, name)}")
         for name in ("speech_on", "speech_off", "margin", "min_confidence"):
             if not 0 <= getattr(self, name) <= 1:
-                raise RecordError(f"{name}: must be from 0 to 1, got {getattr(self, name)}")
+                raise SettingsError(f"{name}: must be from 0 to 1, got {getattr(self, name)}")
         if self.speech_off > self.speech_on:
-            raise RecordError(f"speech_off: must not be above speech_on ({self.speech_on}), got {self.speech_off}")
+            raise SettingsError(f"speech_off: must not be above speech_on ({self.speech_on}), got {self.speech_off}")
 
     def differing(self) -> dict[str, object]:
         """What a registry entry must say: the fields that are not the defaults.

@@ -10,6 +10,7 @@ from emoser.cli.options import Settings, audio_options, inputs_argument, model_o
 
 if TYPE_CHECKING:
     from emoser.models.utterance import UtteranceModel
+    from emoser.results import Failure
 
 
 @click.command(
@@ -45,27 +46,33 @@ def adapt(inputs: tuple[str, ...], shares: dict[str, float] | None, **shared: An
 
     Writes a checkpoint folder that works wherever a name of `emoser models` does. INPUT as in `emoser predict --help`.
     """
+    from emoser.checkpoints import check_folder
     from emoser.cli import job
+    from emoser.cli.inputs import expand
 
     settings = Settings(**shared)
-    adapted, failures = adapted_to(inputs, job.open_model(settings), settings, shares)
-    assert adapted.adaptation is not None and settings.output is not None
+    assert settings.output is not None
+    check_folder(settings.output)  # before all the work
+    adapted, failed = adapted_to(expand(inputs), job.open_model(settings), settings, shares)
+    for failure in failed:
+        job.note(settings, str(failure.error))
+    assert adapted.adaptation is not None
     adapted.save(settings.output)
     job.note(settings, f"{settings.output}: {adapted.name}, adapted to {adapted.adaptation.clips} recordings")
-    return int(failures > 0)
+    return int(bool(failed))
 
 
 def adapted_to(
-    inputs: tuple[str, ...], model: UtteranceModel, settings: Settings, shares: dict[str, float] | None
-) -> tuple[UtteranceModel, int]:
-    """The model adapted to all inputs, and how many of them failed. Says what failed and what speaks against the adaptation."""
+    expanded: tuple[list[str], list[Failure]], model: UtteranceModel, settings: Settings, shares: dict[str, float] | None
+) -> tuple[UtteranceModel, list[Failure]]:
+    """The model adapted to all inputs, and what of them failed. Says what speaks against the adaptation, and what failed where there is
+    none because of it."""
     from emoser.cli import job
-    from emoser.cli.inputs import STDIN, expand
+    from emoser.cli.inputs import STDIN
     from emoser.cli.progress import Bar
     from emoser.errors import UsageError
-    from emoser.results import Failure
 
-    paths, failures = expand(inputs)
+    paths, failures = expanded
     if STDIN in paths:
         raise UsageError("- (standard input) is one recording, and adapting takes many; give files or folders")
     failed: list[Failure] = list(failures)
@@ -76,12 +83,16 @@ def adapted_to(
                 yield path
                 bar.advance()
 
-        adapted = model.adapt(
-            read_in_turn(), shares=shares, channel=settings.channel, batch_size=settings.batch_size, on_failure=failed.append
-        )
-    for failure in failed:
-        job.note(settings, str(failure.error))
+        try:
+            adapted = model.adapt(
+                read_in_turn(), shares=shares, channel=settings.channel, batch_size=settings.batch_size, on_failure=failed.append
+            )
+        except UsageError:
+            bar.step_aside()
+            for failure in failed:
+                job.note(settings, str(failure.error))
+            raise
     assert adapted.adaptation is not None
     for warning in adapted.adaptation.warnings:
         job.note(settings, f"Warning: {warning}")
-    return adapted, len(failed)
+    return adapted, failed

@@ -86,11 +86,12 @@ def diarize(
     model = job.open_model(settings)
     header = Header("diarize", job.model_block(model, model.labels))
     paths, failures = expand(inputs)
+    read = job.files_read(settings, inputs, [*paths, *(str(file) for file in (speakers, subtitles) if file)])
     output: Output | Folder
     if settings.output is not None and is_folder(settings.output):
-        output = Folder(settings.output, settings.format, header)
+        output = Folder(settings.output, settings.format, header, read)
     else:
-        output = Output(settings.output, settings.format, header)
+        output = Output(settings.output, settings.format, header, paths, read)
         if output.one_recording and len(paths) > 1:
             raise UsageError(f"{output.format} holds one recording, there are {len(paths)}; give a folder: -o FOLDER/")
     if subtitles and len(paths) > 1:
@@ -99,7 +100,7 @@ def diarize(
 
     def stream(names: Iterable[str], bar: Bar) -> Generator[Any, None, None]:
         for name in names:
-            yield from results(model, name, settings, min_confidence, turns, cues, extras, bar)
+            yield from results(model, name, settings, min_confidence, turns, cues, extras, bar, alone=len(paths) == 1)
 
     return job.work(paths, failures, settings, header, output, stream)
 
@@ -113,8 +114,11 @@ def results(
     cues: list[Cue] | None,
     extras: Extras,
     bar: Bar,
+    *,
+    alone: bool,
 ) -> Iterator[Diarization | Failure]:
     """Of one input, with what the caller knows besides. The extra files are written on the way; where one cannot be, the result says so.
+    alone: there is no other input, so that turns of one recording are of this one, whatever it is called.
 
     At Ctrl-C what is done of the recording comes with the error `Interrupted`, without extra files, and then KeyboardInterrupt is raised.
     """
@@ -145,7 +149,7 @@ def results(
                 result.error.args = (str(result.error).replace(path, "standard input" if name == STDIN else name),)
             if isinstance(result, Diarization):
                 if turns is not None:
-                    result = with_speakers(result, turns_of(turns, name, result.channel), chosen)
+                    result = with_speakers(result, turns_of(turns, name, result.channel, alone=alone), chosen)
                 if cues is not None:
                     result = with_cues(result, cues)
                 try:

@@ -90,6 +90,7 @@ def evaluate(
     """
     from emoser.cli import job
     from emoser.cli.labelled import read_labelled
+    from emoser.cli.output import check_target, identities
     from emoser.cli.predict import choose_labels
     from emoser.errors import UsageError
     from emoser.evaluation import evaluate as evaluated
@@ -110,8 +111,9 @@ def evaluate(
     if plot is not None:
         need_matplotlib()
     clips, failures = read_labelled(manifest, renamed)
+    check_target(settings.output, identities([manifest, *(clip.file for clip in clips)]))
     opened = [job.open_model(replace(settings, model=name)) for name in models]
-    names = _names(opened, models)
+    names = job.told_apart(opened, models)
     known = {name: choose_labels(labels, model.labels) if labels else model.labels for name, model in zip(names, opened, strict=True)}
     clips, left_out = known_to_all(clips, known)
     predictions, broken = _predicted(clips, opened, settings)
@@ -123,9 +125,9 @@ def evaluate(
     probabilities = {name: [_scores(found[index], known[name]) for index in kept] for name, found in zip(names, predictions, strict=True)}
     result = evaluated([clips[index] for index in kept], probabilities, known, left_out)
     failures = [*failures, *broken.values()]
+    _write(settings, WRITERS, result, failures)
     if plot is not None:
         reliability_diagram({name: (scores["pooled"].reliability, scores["pooled"].ece) for name, scores in result.scores.items()}, plot)
-    _write(settings, WRITERS, result, failures)
     if failures:
         job.note(settings, f"{len(failures)} of {len(clips) + len(failures) - len(broken)} inputs failed")
     return int(bool(failures))
@@ -133,27 +135,18 @@ def evaluate(
 
 def _timelines(reference: str, audio: str | None, models: tuple[str, ...], renamed: dict[str, str], settings: Settings) -> int:
     from emoser.cli import job
+    from emoser.cli.output import check_target, identities
     from emoser.cli.timelines import evaluated
     from emoser.formats.timelines import WRITERS
 
+    check_target(settings.output, identities([reference]))
     opened = [job.open_model(replace(settings, model=name)) for name in models]
-    result, failures = evaluated(reference, audio, dict(zip(_names(opened, models), opened, strict=True)), settings, renamed)
+    result, failures = evaluated(reference, audio, dict(zip(job.told_apart(opened, models), opened, strict=True)), settings, renamed)
     _write(settings, WRITERS, result, failures)
     if failures:
         scored = next(iter(result.scores.values())).recordings
         job.note(settings, f"{len(failures)} of {scored + len(failures)} recordings failed")
     return int(bool(failures))
-
-
-def _names(opened: list[UtteranceModel], given: tuple[str, ...]) -> list[str]:
-    """What the report calls each checkpoint: its name or, where two have the same (an adapted copy), what was given after -m."""
-    from emoser.errors import UsageError
-
-    names = [model.name for model in opened]
-    names = [name if names.count(name) == 1 else path for name, path in zip(names, given, strict=True)]
-    if len(set(names)) < len(names):
-        raise UsageError(f"-m names the same checkpoint twice: {', '.join(names)}")
-    return names
 
 
 def _predicted(
@@ -185,7 +178,7 @@ def _scores(prediction: Prediction | Failure, labels: tuple[str, ...]) -> list[f
 
 
 def _write(settings: Settings, writers: Mapping[str, Callable[[Any, list[Failure]], str]], result: Any, failures: list[Failure]) -> None:
-    from emoser.cli.output import OutputError
+    from emoser.cli.output import replace_text
     from emoser.formats.evaluation import SUFFIXES
 
     path = None if settings.output in (None, "-") else Path(str(settings.output))
@@ -195,7 +188,4 @@ def _write(settings: Settings, writers: Mapping[str, Callable[[Any, list[Failure
     if path is None:
         click.echo(text, nl=False)
         return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"could not write {path}: {error.strerror}") from error
+    replace_text(str(path), text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from emoser.cli.output import Output, OutputError
+from emoser.cli.output import Identity, Output, OutputError, identities
 from emoser.formats import Header, Record, writer
 
 
@@ -52,11 +52,11 @@ class Names:
 class Folder:
     """Does for a folder what `Output` does for a file; each file of it replaces the old one when its recording is done."""
 
-    def __init__(self, path: str, format: str | None, header: Header) -> None:
+    def __init__(self, path: str, format: str | None, header: Header, read: frozenset[Identity] = frozenset()) -> None:
         self.path = path
         self.format = format or "json"
         self.done: Counter[str] = Counter()
-        self._header, self._names = header, Names(path)
+        self._header, self._names, self._read = header, Names(path), read
         self._extension = writer(self.format).extension
         self._open: Output | None = None
         self._file: str | None = None
@@ -74,8 +74,9 @@ class Folder:
         if self._open is None or file != self._file:
             self._stack.close()
             path = self._names.path(file, self._extension)
-            path.unlink(missing_ok=True) if self.format == "jsonl" else None  # which would go on from what is there
-            self._file, self._open = file, self._stack.enter_context(Output(str(path), self.format, self._header))
+            if self.format == "jsonl" and not identities([str(path)]) & self._read:
+                path.unlink(missing_ok=True)  # which would go on from what is there
+            self._file, self._open = file, self._stack.enter_context(Output(str(path), self.format, self._header, read=self._read))
         self._open.write(record)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

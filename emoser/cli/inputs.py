@@ -6,20 +6,18 @@ import contextlib
 import glob
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from emoser.errors import AudioError, UsageError
+from emoser.headers import AUDIO_SUFFIXES as SUFFIXES
 from emoser.results import Failure
 
 STDIN = "-"
-# What counts as audio inside a folder or behind a pattern. A file named by itself is tried whatever it is called.
-SUFFIXES = frozenset((
-    ".wav", ".wave", ".w64", ".rf64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
-    ".m4a", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".aac", ".wma", ".3gp", ".amr",
-))  # fmt: skip
 
 
 def expand(arguments: tuple[str, ...]) -> tuple[list[str], list[Failure]]:
@@ -61,7 +59,7 @@ def _listed(name: str) -> list[str]:
 def _found(entry: str) -> Iterator[str | Failure]:
     if entry == STDIN:
         yield entry
-    elif Path(entry).is_dir():
+    elif os.path.isdir(entry):  # noqa: PTH112  Path's raises for a name that is too long, and for one in a folder without access
         yield from _walk(entry)
     elif not os.path.lexists(entry) and glob.has_magic(entry):
         yield from _matching(entry)
@@ -73,27 +71,54 @@ def _walk(folder: str) -> Iterator[str | Failure]:
     """The audio below a folder, sorted; hidden files are left out (macOS leaves a `._clip.wav` beside each clip)."""
     unreadable: list[OSError] = []
     any_found = False
-    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if is_audio(name):
-                any_found = True
-                yield os.path.join(parent, name)  # noqa: PTH118  pathlib would turn ./a into a
-    for error in unreadable:
-        name = os.fsdecode(error.filename)
-        yield Failure(AudioError(f"{name}: cannot read this folder: {error.strerror}"), name)
+    for path in _audio_below(folder, unreadable):
+        any_found = True
+        yield path
+    yield from map(_failure, unreadable)
     if not any_found and not unreadable:
         yield Failure(AudioError(f"{folder}: no audio in this folder or below; audio ends in {', '.join(sorted(SUFFIXES))}"), folder)
 
 
+def _audio_below(folder: str, unreadable: list[OSError]) -> Iterator[str]:
+    for parent, folders, files in os.walk(folder, onerror=unreadable.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if is_audio(name):
+                yield os.path.join(parent, name)  # noqa: PTH118  pathlib would turn ./a into a
+
+
+def _failure(unreadable: OSError) -> Failure:
+    name = os.fsdecode(unreadable.filename)
+    return Failure(AudioError(f"{name}: cannot read this folder: {unreadable.strerror}"), name)
+
+
 def _matching(pattern: str) -> Iterator[str | Failure]:
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  keeps the name as the user wrote it
-    kept = [match for match in matches if is_audio(match) and not Path(match).is_dir()]
-    for folder in (match for match in matches if Path(match).is_dir() and not pattern.endswith("**")):
-        kept.extend(path for path in _walk(folder) if isinstance(path, str))
-    if not kept:
+    folders = [match for match in matches if os.path.isdir(match)]  # noqa: PTH112  Path's raises
+    kept = {match for match in matches if is_audio(match)}.difference(folders)
+    unreadable = _passed_over(pattern)
+    for folder in folders if not pattern.endswith("**") else ():
+        kept.update(_audio_below(folder, unreadable))
+    failures = {failure.file: failure for failure in map(_failure, unreadable)}  # once each, though found from several folders
+    if not kept and not failures:
         yield Failure(AudioError(f"{pattern}: {'no audio file' if matches else 'nothing'} matches this pattern"), pattern)
-    yield from sorted(set(kept))
+    yield from failures.values()
+    yield from sorted(kept)
+
+
+def _passed_over(pattern: str) -> list[OSError]:
+    """Folders that a pattern looks into and that cannot be read; glob says nothing of them."""
+    unreadable: list[OSError] = []
+    parts = pattern.split("/")
+    for index, part in enumerate(parts):
+        if glob.has_magic(part):
+            looked_into = "/".join([*parts[: index + (part == "**")], ""])
+            for folder in glob.glob(looked_into, recursive=True):  # noqa: PTH207
+                try:
+                    os.scandir(folder.rstrip("/") or "/").close()
+                except OSError as error:
+                    unreadable.append(error)
+    return unreadable
 
 
 def source(path: str) -> str | bytes:
@@ -104,21 +129,34 @@ def source(path: str) -> str | bytes:
 @contextlib.contextmanager
 def on_disk(path: str) -> Iterator[str]:
     """Where a path of `expand` can be read more than once, and in blocks. A pipe, be it standard input or `<(ffmpeg ...)`, may be longer
-    than memory: it waits in a temporary file."""
+    than memory: it waits in a temporary file. What cannot be opened stays as it is: reading it will say so."""
     from emoser.cli.output import OutputError
 
-    if path != STDIN and not (Path(path).is_fifo() or Path(path).is_char_device()):
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="emoser-") as folder:
+    with contextlib.ExitStack() as stack:
+        pipe = stack.enter_context(_pipe(path))
+        if pipe is None:
+            yield path
+            return
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="emoser-"))
         copy = Path(folder, "recording")
         try:
-            with contextlib.nullcontext(sys.stdin.buffer) if path == STDIN else Path(path).open("rb") as pipe, copy.open("wb") as file:
+            with copy.open("wb") as file:
                 shutil.copyfileobj(pipe, file)
         except OSError as error:
             message = f"what comes through the pipe could not be kept in {folder}: {error.strerror}; TMPDIR names another place"
             raise OutputError(message) from error
         yield str(copy)
+
+
+def _pipe(path: str) -> contextlib.AbstractContextManager[BinaryIO | None]:
+    """Standard input or a pipe, opened; None for anything else, and for what cannot be opened."""
+    if path == STDIN:
+        return contextlib.nullcontext(sys.stdin.buffer)
+    try:
+        mode = Path(path).stat().st_mode
+        return Path(path).open("rb") if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) else contextlib.nullcontext()
+    except (OSError, ValueError):  # ValueError: a zero byte in the path
+        return contextlib.nullcontext()
 
 
 def is_audio(name: str) -> bool:

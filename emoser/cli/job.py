@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -15,9 +16,9 @@ from emoser.cli import INTERRUPTED, fail, silence_stdout
 from emoser.cli.folder import Folder
 from emoser.cli.inputs import STDIN, expand, source
 from emoser.cli.options import Settings
-from emoser.cli.output import Output
+from emoser.cli.output import Identity, Output, identities
 from emoser.cli.progress import Bar
-from emoser.errors import Interrupted, MissingExtra
+from emoser.errors import Interrupted, MissingExtra, UsageError
 from emoser.formats import Header
 from emoser.results import Diarization, Embedding, Failure, Prediction
 
@@ -61,9 +62,22 @@ def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Str
 
     `stream` turns paths (or bytes) into results. What was done before Ctrl-C is written, and the document is complete.
     """
-    paths, failures = expand(inputs)
-    output = Output(settings.output, settings.format, header)
+    return run_over(expand(inputs), inputs, settings, header, stream)
+
+
+def run_over(expanded: tuple[list[str], list[Failure]], inputs: tuple[str, ...], settings: Settings, header: Header, stream: Stream) -> int:
+    """The same where the inputs are expanded already."""
+    paths, failures = expanded
+    output = Output(settings.output, settings.format, header, paths, files_read(settings, inputs, paths))
     return work(paths, failures, settings, header, output, lambda todo, bar: stream(map(source, todo)))
+
+
+def files_read(settings: Settings, inputs: Sequence[str], paths: Sequence[str]) -> frozenset[Identity]:
+    """The files that a result must not be written over: recordings, lists of them, and what else is given. Looked up where -o names
+    something that is there already."""
+    if settings.output in (None, "-") or not os.path.lexists(str(settings.output)):
+        return frozenset()
+    return identities([*paths, *(name[1:] for name in inputs if name.startswith("@"))])
 
 
 def work(
@@ -103,6 +117,16 @@ def work(
     if settings.verbose:
         note(settings, tally.summary())
     return tally.exit_code
+
+
+def told_apart(opened: Sequence[UtteranceModel], given: tuple[str, ...]) -> tuple[str, ...]:
+    """What results call each checkpoint: its name or, where two have the same (adapted copies), what was given after -m. Raises UsageError
+    where that is the same too."""
+    names = [model.name for model in opened]
+    found = tuple(name if names.count(name) == 1 else path for name, path in zip(names, given, strict=True))
+    if len(set(found)) < len(found):
+        raise UsageError(f"-m names the same checkpoint twice: {', '.join(found)}")
+    return found
 
 
 def note(settings: Settings, message: str) -> None:
@@ -172,4 +196,5 @@ def _chain(failures: list[Failure], results: Iterable[Result]) -> Iterator[Resul
 def _how_to_go_on(output: Output | Folder) -> str:
     if output.path is None:
         return ""
-    return f" to {output.path}" + ("; the same command goes on from there" if output.format == "jsonl" else "")
+    goes_on = output.format == "jsonl" and isinstance(output, Output)
+    return f" to {output.path}" + ("; the same command goes on from there" if goes_on else "")

@@ -55,7 +55,7 @@ def listen(
     from emoser.cli.capture import Broken, microphone, pipe
     from emoser.cli.live import Display
     from emoser.cli.output import Output
-    from emoser.errors import UsageError
+    from emoser.errors import AudioError, AudioValueError, UsageError
     from emoser.formats import Header
 
     settings = Settings(**shared)
@@ -68,7 +68,7 @@ def listen(
         job.note(settings, f"the emotion of a moment is settled after {stream.latency:.1f} s")
     output = Output(settings.output, settings.format, Header("diarize", job.model_block(model, model.labels)))
     name, code = capture.name, 0
-    broken: Broken | None = None
+    broken: AudioError | None = None
     with output, Display(stream, model.labels, wanted=not settings.quiet and sys.stderr.isatty()) as display:
         write_live = output.write if output.format == "jsonl" else None
         try:
@@ -78,7 +78,7 @@ def listen(
                         write_live(_Live(name, segment))
         except KeyboardInterrupt:
             code = 0 if capture.endless else INTERRUPTED
-        except Broken as error:
+        except (Broken, AudioValueError) as error:  # the latter: a sample that is not finite
             broken, code = error, fail(f"{error}; what came before is kept", 1)
         display.close()
         rest = stream.finish()
@@ -91,13 +91,19 @@ def listen(
 
 
 def _settled(capture: Capture, stream: DiarizationStream, duration: float | None, display: Any) -> Iterator[list[Segment]]:
+    """What each block settles. Raises Broken where the source does, and AudioValueError at the first sample that is not finite."""
+    import numpy as np
+
     with closing(capture.blocks) as blocks:
         for block in blocks:
             if duration is not None:
                 block = block[: max(0, round((duration - stream.duration) * capture.rate))]
-            settled = stream.push(block)
+            good = int(np.argmin(np.append(np.isfinite(block), False)))  # samples up to the first that is not finite
+            settled = stream.push(block[:good])
             display.show(settled)
             yield settled
+            if good < len(block):
+                stream.push(block[good:])  # raises, after what came before was given
             if duration is not None and stream.duration >= duration:
                 return
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -17,21 +18,77 @@ from emoser.cli.interrupts import uninterrupted
 from emoser.cli.resume import take_up
 from emoser.errors import EmoserError, UsageError
 from emoser.formats import Header, Record, Writer, for_suffix, writer
+from emoser.results import Failure
 
 
 class OutputError(EmoserError):
     """The results cannot be written: a full disk, a folder that is missing or protected."""
 
 
+Identity = tuple[int, int]  # of a file: its device and its number there
+
+
+def identities(paths: Iterable[str]) -> frozenset[Identity]:
+    """Those of `paths` that are regular files."""
+    found = set()
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):  # what cannot be read will be said by whoever reads it
+            about = os.stat(path)  # noqa: PTH116  ten thousand of them
+            if stat.S_ISREG(about.st_mode):
+                found.add((about.st_dev, about.st_ino))
+    return frozenset(found)
+
+
+def check_target(path: str | None, read: frozenset[Identity]) -> None:
+    """Raises UsageError where -o names a file that the run reads, or a folder that is not there."""
+    if path is None or path == "-":
+        return
+    if identities([path]) & read:
+        raise UsageError(f"-o {path} is one of the files that are read; give another one")
+    if path.endswith(("/", os.sep)):
+        raise UsageError(f"-o {path} ends like a folder; give a file")
+    if not Path(path).parent.is_dir():
+        raise OutputError(f"could not write {path}: {os.strerror(errno.ENOENT)}")
+
+
+def replace_text(path: str, text: str) -> None:
+    """Writes `text` beside the file, and then in its place. Raises OutputError."""
+    target = Path(path).resolve()
+    part = _beside(target)
+    try:
+        if target.exists() and not target.is_file():  # a device or a named pipe
+            target.write_text(text, encoding="utf-8", errors="surrogateescape")
+            return
+        part.write_text(text, encoding="utf-8", errors="surrogateescape")
+        if target.exists():
+            shutil.copymode(target, part)
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"could not write {path}: {error.strerror}") from error
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
 class Output:
     """A writer and the place it writes to.
 
-    As a context it ends the document however the block ends: results that were written before an interruption or an error stay, and
-    only where writing itself failed is an unfinished file thrown away. `done` counts, by file, the inputs that an interrupted run left
-    complete in the same .jsonl.
+    As a context it ends the document however the block ends: results that were written before an interruption or an error stay. An
+    unfinished file is thrown away, and an earlier one left as it is, where writing itself failed, where an error ended the run before
+    anything was written, and where a format of one recording has none to hold. `done` counts, by file, the inputs that an interrupted
+    run over the same `inputs` left complete in the same .jsonl. `read` are the files that must not be written over.
     """
 
-    def __init__(self, path: str | None, format: str | None, header: Header) -> None:
+    def __init__(
+        self,
+        path: str | None,
+        format: str | None,
+        header: Header,
+        inputs: Collection[str] = (),
+        read: frozenset[Identity] = frozenset(),
+    ) -> None:
         self.path = None if path in (None, "-") else path
         self.on_terminal = self.path is None and sys.stdout.isatty()
         self.format = format or (for_suffix(self.path) if self.path else None) or ("table" if self.on_terminal else "json")
@@ -40,6 +97,8 @@ class Output:
         self._writer: Writer = writer(self.format)
         self.one_recording = self._writer.one_recording
         self._broken = False  # nothing more can be written
+        self._written = 0
+        self._inputs, self._read = inputs, read
         self._part: Path | None = None
         self._target: Path | None = None
         if header.kind not in self._writer.kinds:
@@ -68,8 +127,11 @@ class Output:
 
     def write(self, record: Record) -> None:
         """Raises OutputError; BrokenPipeError where the reader of a pipe has gone."""
+        if self.one_recording and isinstance(record, Failure) and self._part is not None:
+            return  # said on standard error; an empty document would say that nothing was found in it
         try:
             self._writer.write(record)
+            self._written += 1
         except BrokenPipeError:
             self._broken = True
             raise
@@ -78,7 +140,8 @@ class Output:
             raise self._error(error) from error
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._broken:
+        ended_by_error = kind is not None and issubclass(kind, Exception)
+        if self._broken or (not self._written and self._part is not None and (ended_by_error or self.one_recording)):
             self._discard()
             return
         try:
@@ -109,15 +172,16 @@ class Output:
         path = Path(self.path)
         if path.is_dir():
             raise UsageError(f"-o {self.path} is a folder; give a file, for instance -o {path / ('out' + self._writer.extension)}")
+        check_target(self.path, self._read)
         self._target = path.resolve()  # through a symbolic link: the file behind it is replaced, not the link
         exists = self._target.exists()
         if exists and not stat.S_ISREG(self._target.stat().st_mode):
             return self._target.open("wb")  # a device or a named pipe
         if self.format == "jsonl":
             if exists:
-                self.done = take_up(self._target, self._header)
+                self.done = take_up(self._target, self._header, self._inputs)
             return self._target.open("ab")
-        self._part = self._target.with_name(f".{self._target.name}.{os.getpid()}.part")
+        self._part = _beside(self._target)
         stream = self._part.open("wb")
         if exists:
             shutil.copymode(self._target, self._part)

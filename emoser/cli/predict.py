@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,7 @@ def predict(
     audio on standard input.
     """
     from emoser.cli import job
+    from emoser.cli.inputs import expand
     from emoser.formats import Header
 
     if shares is not None and not adapt:
@@ -69,19 +71,28 @@ def predict(
     if len(names) > 1 and not Path(settings.model).exists():
         return _with_several(inputs, settings, names, min_confidence, labels, adapt, scores)
     model = job.open_model(settings)
+    expanded = expand(inputs)
     if adapt:
         from emoser.cli.adapt import adapted_to
 
-        model, _ = adapted_to(inputs, model, replace(settings, quiet=True), shares)  # what fails is said once, by the predictions
-        for warning in model.adaptation.warnings if model.adaptation else ():
-            job.note(settings, f"Warning: {warning}")
+        refuse_pipes(expanded[0])
+        model, _ = adapted_to(expanded, model, settings, shares)  # what failed will be said by the predictions
     allowed = choose_labels(labels, model.labels) if labels else model.labels
 
     def stream(sources: Iterable[Source]) -> Generator[Any, None, None]:
         results = model.stream(sources, channel=settings.channel, batch_size=settings.batch_size, min_confidence=min_confidence)
         return results if allowed == model.labels else _among(results, allowed, min_confidence)
 
-    return job.run(inputs, settings, Header("predict", job.model_block(model, allowed), scores), stream)
+    return job.run_over(expanded, inputs, settings, Header("predict", job.model_block(model, allowed), scores), stream)
+
+
+def refuse_pipes(paths: Iterable[str]) -> None:
+    """Raises UsageError for `<(...)`: what is to be adapted to and predicted is read twice."""
+    from emoser.errors import UsageError
+
+    for path in paths:
+        if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  these raise for no name
+            raise UsageError(f"{path} is a pipe, which can be read once, and --adapt reads twice; give files")
 
 
 def _with_several(
@@ -102,16 +113,17 @@ def _with_several(
     if adapt:
         raise UsageError("--adapt is for one checkpoint; adapt each by itself (emoser adapt) and name the folders after -m")
     models = [job.open_model(replace(settings, model=name)) for name in names]
-    allowed = {model.name: choose_labels(labels, model.labels) if labels else model.labels for model in models}
+    names = job.told_apart(models, names)
+    allowed = {name: choose_labels(labels, model.labels) if labels else model.labels for name, model in zip(names, models, strict=True)}
 
     def stream(sources: Iterable[Source]) -> Generator[Any, None, None]:
         for result in predict_with(
-            models, sources, channel=settings.channel, batch_size=settings.batch_size, min_confidence=min_confidence
+            models, sources, names=names, channel=settings.channel, batch_size=settings.batch_size, min_confidence=min_confidence
         ):
             name = getattr(result, "model", None)
             yield result if labels is None or name is None else restrict(result, allowed[name], min_confidence)  # type: ignore[arg-type]
 
-    blocks = tuple(job.model_block(model, allowed[model.name]) for model in models)
+    blocks = tuple(job.model_block(model, allowed[name]) | {"name": name} for name, model in zip(names, models, strict=True))
     return job.run(inputs, settings, Header("predict", None, scores, blocks), stream)
 
 

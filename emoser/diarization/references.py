@@ -11,13 +11,13 @@ from pathlib import Path
 
 from emoser.diarization.textgrid import intervals_of
 from emoser.errors import UsageError
+from emoser.headers import AUDIO_SUFFIXES
 from emoser.metrics.diarization import TOLERANCE, Segment
 
 SUFFIXES = (".json", ".rttm", ".textgrid", ".csv", ".tsv")
 FILES, LABELS = ("file", "path"), ("label", "emotion")  # names of the columns of a CSV
 TIMEDELTA = re.compile(r"(?:(\d+) days?,? )?(\d+):(\d{2}):(\d{2}(?:\.\d+)?)")  # as pandas and audformat write it
 UNSURE = "?"  # how our own TextGrid marks a segment of low confidence
-AUDIO = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".m4a", ".mp4", ".webm", ".aac"))
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class _Names:
         looked for: reading it will say so."""
         if self._paths is None:
             self._paths = {}
-            for path in sorted(each for each in self._root.rglob("*") if each.suffix.lower() in AUDIO):
+            for path in sorted(each for each in self._root.rglob("*") if each.suffix.lower() in AUDIO_SUFFIXES):
                 for key in {path.stem, "_".join(path.stem.split())}:
                     self._paths.setdefault(key, []).append(path)
         found = self._paths.get(name, [self._root / name])

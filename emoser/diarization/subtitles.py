@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,13 @@ class Cue:
 
 
 def read_cues(path: Path) -> list[Cue]:
-    """The cues of an .srt or .vtt file, in order of time, markup taken off. Raises UsageError for a file that holds none."""
+    """The cues of an .srt or .vtt file, in order of time, markup taken off. In WebVTT `&amp;` stands for `&`, as in HTML; SubRip knows no
+    such thing. Raises UsageError for a file that holds none."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot read the subtitles: {getattr(error, 'strerror', None) or error}") from None
+    web = path.suffix.lower() == ".vtt" or text.startswith("WEBVTT")
     cues: list[Cue] = []
     for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n").replace("\r", "\n")):
         lines = block.split("\n")
@@ -39,7 +42,8 @@ def read_cues(path: Path) -> list[Cue]:
             continue
         found = TIMES.match(lines[at])
         assert found is not None
-        words = " ".join(MARKUP.sub("", " ".join(lines[at + 1 :])).split())
+        plain = MARKUP.sub("", " ".join(lines[at + 1 :]))
+        words = " ".join((unescape(plain) if web else plain).split())
         if words:
             cues.append(Cue(_seconds(found.groups()[:4]), _seconds(found.groups()[4:]), words))
     if not cues:

@@ -49,13 +49,15 @@ def read_turns(path: Path) -> dict[str, list[Turn]]:
     return {name: sorted(found, key=lambda turn: (turn.start, turn.end)) for name, found in turns.items()}
 
 
-def turns_of(turns: dict[str, list[Turn]], file: str | None, channel: int | None) -> list[Turn]:
-    """Those of a recording: by its name without folder and suffix, or all where the RTTM tells of one recording only. With a channel, the
-    turns of that channel, where the RTTM tells channels apart."""
-    stem = Path(file).stem if file else ""
-    found = turns.get(stem) or turns.get(Path(file).name if file else "")
+def turns_of(turns: dict[str, list[Turn]], file: str | None, channel: int | None, *, alone: bool = True) -> list[Turn]:
+    """Those of a recording: by its name without folder, with or without suffix; blanks may stand as underscores, for they separate the
+    fields of RTTM. alone: no other recording is asked about, so that all turns are its own where the RTTM tells of one recording only.
+    With a channel, the turns of that channel, where the RTTM tells channels apart."""
+    names = [Path(file).stem, Path(file).name] if file else []
+    names += ["_".join(name.split()) for name in names]
+    found = next((turns[name] for name in names if name in turns), None)
     if found is None:
-        found = next(iter(turns.values())) if len(turns) == 1 else []
+        found = next(iter(turns.values())) if alone and len(turns) == 1 else []
     apart = len({turn.channel for turn in found}) > 1
     return [turn for turn in found if channel is None or not apart or turn.channel == channel]
 

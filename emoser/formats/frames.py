@@ -15,18 +15,19 @@ BLOCK = 10_000  # rows turned into text at a time
 
 def write_frames(path: Path, result: Diarization) -> None:
     """`.npz`: scores float32 (frames, labels), speech float32 (frames,), hop () float64 (s), labels (labels,) str, recording () str,
-    channel () int64, -1 where channels were mixed. `.csv`: start and end (s), a column a label, and speech."""
+    channel () int64, -1 where channels were mixed. `.csv`: start and end (s), a column a label, and speech. Either in capitals too."""
     frames = result.frames
-    if path.suffix == ".npz":
-        np.savez(
-            path,
-            scores=frames.scores,
-            speech=frames.speech,
-            hop=np.float64(frames.hop),
-            labels=np.array(frames.labels, np.str_),
-            recording=np.array(result.file or "", np.str_),
-            channel=np.int64(-1 if result.channel is None else result.channel),
-        )
+    if path.suffix.lower() == ".npz":
+        with path.open("wb") as archive:  # to a path that does not end in small letters, numpy adds a suffix of its own
+            np.savez(
+                archive,
+                scores=frames.scores,
+                speech=frames.speech,
+                hop=np.float64(frames.hop),
+                labels=np.array(frames.labels, np.str_),
+                recording=np.array(result.file or "", np.str_),
+                channel=np.int64(-1 if result.channel is None else result.channel),
+            )
         return
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")

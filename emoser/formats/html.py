@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import tempfile
 from collections.abc import Callable
 from html import escape
@@ -20,6 +21,7 @@ from emoser.formats.json import dumps
 from emoser.results import SILENCE, Diarization
 
 TEMPLATE = Path(__file__).with_name("page.html")
+PLACE = re.compile(r"\{\{(\w+)\}\}")  # of the template, where something is put in
 ENVELOPE_RATE = 100  # columns a second
 MOST_COLUMNS = 60_000  # of the envelope; a longer recording gets wider ones
 MOST_FRAMES = 100_000
@@ -30,7 +32,7 @@ CHUNK = 3 << 16  # bytes; a multiple of three, so that pieces of base64 can stan
 def write_page(path: Path, result: Diarization, audio: str, progress: Progress | None = None) -> None:
     """The page of `result`, with the recording at the path `audio` inside. Memory does not grow with the recording, but for its frames.
     progress: as in `Diarizing.diarize_each`, for the recording is read once more."""
-    head, _, tail = TEMPLATE.read_text(encoding="utf-8").replace("{{title}}", escape(_name(result))).partition("{{audio}}")
+    head, _, tail = TEMPLATE.read_text(encoding="utf-8").partition("{{audio}}")
     columns = int(min(MOST_COLUMNS, max(1, np.ceil(result.duration * ENVELOPE_RATE))))
     with tempfile.TemporaryFile() as encoded:
         file = _Telling(encoded)
@@ -45,8 +47,9 @@ def write_page(path: Path, result: Diarization, audio: str, progress: Progress |
             waves = envelope(result, audio, columns, sink, progress)
         file.check()
         data = dumps(_data(result, waves)).replace("<", "\\u003c")  # which could end the script element
+        values = {"title": escape(_name(result)), "data": data}
         with path.open("wb") as page:
-            page.write(head.replace("{{data}}", data).encode())
+            page.write(PLACE.sub(lambda place: values[place[1]], head).encode())  # in one pass: a name may hold such a place too
             _base64(encoded, page)
             page.write(tail.encode())
 

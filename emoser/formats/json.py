@@ -53,12 +53,18 @@ class JsonLines(Writer):
 
     def open(self, stream: BinaryIO, header: Header) -> None:
         super().open(stream, header)
+        blocks = header.models if header.model is None else (header.model,)
+        self._models = {block["name"]: {"name": block["name"], "sha256": block["sha256"]} for block in blocks}
         self._head: dict[str, Any] = {"schema": SCHEMA}
         if header.model is not None:
-            self._head["model"] = {"name": header.model["name"]}
+            self._head["model"] = self._models[header.model["name"]]
 
     def write(self, record: Record) -> None:
-        self.put(dumps({**self._head, **record.to_dict()}) + "\n")
+        line = {**self._head, **record.to_dict()}
+        if self.header.models and "model" in line:
+            # In a document `models` holds what a result only names; a line stands alone.
+            line["model"] = self._models[line["model"]["name"]]
+        self.put(dumps(line) + "\n")
 
     def close(self) -> None:
         self.stream.flush()

@@ -44,7 +44,7 @@ class Table(Writer):
         else:
             self._page = io.StringIO()
             # A wide page of its own, so that nothing is cut where nothing limits the width.
-            self._console = Console(file=self._page, width=int(os.environ.get("COLUMNS") or UNBOUNDED), highlight=False)
+            self._console = Console(file=self._page, width=_width(), highlight=False)
 
     def write(self, record: Record) -> None:
         result = record.to_dict()
@@ -133,6 +133,12 @@ class _Group:
         self.count += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append((file, message))
+
+
+def _width() -> int:
+    """COLUMNS, if it is a number above zero."""
+    columns = os.environ.get("COLUMNS", "")
+    return (int(columns) if columns.isdecimal() else 0) or UNBOUNDED
 
 
 def _keep_end(text: Text, width: int) -> Text:

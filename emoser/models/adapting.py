@@ -16,7 +16,7 @@ from emoser.adaptation import Adaptation, adapt, shares_of
 from emoser.audio import AudioInput, Channel, tone
 from emoser.checkpoints import Description, Resolved, save_adapted
 from emoser.errors import CheckpointError, UsageError
-from emoser.models.options import Options
+from emoser.models.options import Options, check_many
 from emoser.pooling import calibrated
 from emoser.results import Failure
 from emoser.runtimes import Adaptable, Runtime
@@ -65,6 +65,7 @@ class Adapting(ABC):
 
         Raises UsageError where no clip is usable or `shares` are none, CheckpointError where the checkpoint cannot be adapted.
         """
+        check_many(clips)
         runtime, width = self._runtime, len(self.labels)
         expected = None if shares is None else shares_of(shares, self.labels)
         if not isinstance(runtime, Adaptable) or runtime.reference is None:

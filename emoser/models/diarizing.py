@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from emoser.audio import SAMPLE_RATE, AudioInput, Channel, Progress, open_audio, source_name
 from emoser.checkpoints import Description
 from emoser.errors import AudioError, CheckpointError, MissingExtra
-from emoser.models.options import Each, Mono, Options
+from emoser.models.options import Each, Mono, Options, check_many
 from emoser.results import Diarization, Failure
 
 if TYPE_CHECKING:
@@ -118,6 +118,7 @@ class Diarizing(ABC):
         """
         options = _options(sample_rate, channel, min_confidence)
         settings = self._settings(settings, min_confidence)
+        check_many(inputs)
         for each in inputs:
             try:
                 yield from self._diarize(each, options, settings, progress)

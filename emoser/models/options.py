@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from numbers import Real
 from typing import Literal
@@ -12,6 +13,12 @@ from emoser.errors import UsageError
 Kind = Literal["predict", "embed"]
 Mono = int | Literal["mix"]
 Each = Literal["each"]
+
+
+def check_many(inputs: object) -> None:
+    """Raises UsageError for one recording where many are expected: a name would be taken letter by letter."""
+    if isinstance(inputs, (str, bytes, bytearray, os.PathLike)):
+        raise UsageError("one recording was given where many are expected; put it into a list")
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from emoser.audio import SAMPLE_RATE, AudioInput, Channel, Clip, is_silent, load_audio, source_name
 from emoser.batching import BATCH_SECONDS, GROUP_SECONDS, groups, load_ahead, plan_batches
 from emoser.checkpoints import Description, Resolved
-from emoser.errors import AudioError, CheckpointError, MissingExtra
+from emoser.errors import AudioError, CheckpointError, MissingExtra, UsageError
 from emoser.models.adapting import Adapting, Rows
 from emoser.models.diarizing import Diarizing
-from emoser.models.options import Each, Kind, Mono, Options
+from emoser.models.options import Each, Kind, Mono, Options, check_many
 from emoser.pooling import calibrated, equal_windows, padded, weighted_mean
 from emoser.results import Embedding, Failure, Prediction
 from emoser.runtimes import Runtime
@@ -214,9 +214,13 @@ class UtteranceModel(Diarizing, Adapting):
 
         Without inputs, a stream to push samples to: emotions over time, live (`listen`).
         """
+        options = Options(kind, sample_rate, channel, batch_size, min_confidence)
         if inputs is None:
+            if (kind, channel, batch_size) != ("predict", "mix", None):
+                raise UsageError("kind, channel and batch_size are for inputs; samples that are pushed are mono")
             return self.listen(sample_rate=SAMPLE_RATE if sample_rate is None else sample_rate, min_confidence=min_confidence)
-        return _flat(self._answers(inputs, Options(kind, sample_rate, channel, batch_size, min_confidence)))
+        check_many(inputs)
+        return _flat(self._answers(inputs, options))
 
     def _frames(self, settings: DiarizationSettings) -> FrameSource:
         from emoser.diarization.windows import WindowedFrames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import miniature
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from emoser.adaptation import Reference
 
@@ -60,6 +62,52 @@ def test_shares_say_how_often_emotions_occur(emoser: Emoser, recordings: Path) -
     assert ran.code == 2 and 'no label "calm"' in ran.err
     ran = emoser("predict", "recordings", "-m", "base", "--shares", "angry=1")
     assert ran.code == 2 and "--adapt" in ran.err
+
+
+def test_failures_are_said_where_nothing_is_left(emoser: Emoser, recordings: Path) -> None:
+    for command in (("adapt", "recordings/broken.wav", "missing.wav", "-o", "mine"), ("predict", "missing.wav", "--adapt")):
+        ran = emoser(*command, "-m", "base")
+        assert ran.code == 2 and "missing.wav" in ran.err and "no clip with speech" in ran.err
+
+
+def test_inputs_are_read_from_their_list_once(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:
+    (recordings / "broken.wav").unlink()
+    names = "\n".join(f"recordings/{index}.wav" for index in range(3))
+    listed = emoser("predict", "@-", "-m", "base", "--adapt", stdin=names.encode())
+    assert listed.code == 0 and listed.json()["results"] == emoser("predict", "recordings", "-m", "base", "--adapt").json()["results"]
+    os.mkfifo(tmp_path / "pipe")
+    ran = emoser("predict", "pipe", "-m", "base", "--adapt")
+    assert ran.code == 2 and "pipe is a pipe" in ran.err
+
+
+def test_a_folder_of_another_kind_is_refused_before_the_work(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:
+    before = (tmp_path / "base" / "checkpoint.yaml").read_bytes()
+    for folder, said in [("base", "not an adapted one"), ("recordings", "no checkpoint folder"), ("recordings/0.wav", "no folder")]:
+        ran = emoser("adapt", "recordings", "-m", "base", "-o", folder)
+        assert ran.code == 2 and said in ran.err and "broken.wav" not in ran.err
+    assert (tmp_path / "base" / "checkpoint.yaml").read_bytes() == before
+
+
+def test_adapted_again_and_side_by_side(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:
+    (recordings / "broken.wav").unlink()
+    assert emoser("adapt", "recordings", "-m", "base", "-o", "mine").code == 0
+    assert emoser("adapt", "recordings/0.wav", "-m", "mine", "-o", "other").code == 0
+    summaries = [emoser("info", name).json()["checkpoints"][0]["summary"] for name in ("mine", "other")]
+    assert [summary.partition("; ")[2] for summary in summaries] == [
+        f"adapted to {many} of a user's own." for many in ("3 clips", "1 clip")
+    ]
+    both = emoser("predict", "recordings", "-m", "mine/,other/").json()
+    assert [block["name"] for block in both["models"]] == ["mine/", "other/"]
+    assert [result["model"]["name"] for result in both["results"]][:2] == ["mine/", "other/"]
+
+
+def test_a_registry_may_list_an_adapted_checkpoint(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:
+    (recordings / "broken.wav").unlink()
+    assert emoser("adapt", "recordings", "-m", "base", "-o", "mine").code == 0
+    entry = yaml.safe_load((tmp_path / "mine" / "checkpoint.yaml").read_text())
+    (tmp_path / "mine" / "registry.yaml").write_text(yaml.safe_dump({"checkpoints": [entry]}))
+    listed = emoser("predict", "recordings", "-m", "miniature-adapted", env={"EMOSER_REGISTRY": str(tmp_path / "mine" / "registry.yaml")})
+    assert listed.json() == emoser("predict", "recordings", "-m", "mine").json()
 
 
 def test_what_cannot_be_adapted(emoser: Emoser, recordings: Path) -> None:

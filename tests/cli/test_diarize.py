@@ -104,6 +104,26 @@ def test_channels_speakers_subtitles_and_confidence(emoser: Emoser, talk: Callab
     assert first["warnings"] == ["low_confidence"]
 
 
+def test_turns_among_several_recordings_go_by_name(emoser: Emoser, talk: Callable[..., Path], tmp_path: Path) -> None:
+    talk("my call.wav"), talk("b.wav")
+    (tmp_path / "t.rttm").write_text("SPEAKER my_call 1 0 99 <NA> <NA> anna <NA> <NA>\n")
+
+    def speakers(*inputs: str) -> list[set[str | None]]:
+        results = emoser("diarize", *inputs, *MODEL, "--speakers", "t.rttm").json()["results"]
+        return [{segment.get("speaker") for segment in result["segments"]} for result in results]
+
+    assert speakers("my call.wav", "b.wav") == [{None, "anna"}, {None}]
+    assert speakers("b.wav") == [{None, "anna"}]  # the file tells of one recording, and there is one
+
+
+def test_frames_in_a_file_of_capital_suffix(emoser: Emoser, talk: Callable[..., Path], tmp_path: Path) -> None:
+    talk()
+    assert emoser("diarize", "a.wav", *MODEL, "--frames", "f.NPZ").code == 0
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.lower().endswith(".npz")) == ["f.NPZ"]
+    with np.load(tmp_path / "f.NPZ") as arrays:
+        assert arrays["scores"].shape[0] == arrays["speech"].shape[0] > 0
+
+
 @pytest.mark.parametrize("name", ["cut.wav", "cut.flac", "zero.wav", "-"])
 def test_what_broke_off_is_kept_and_the_exit_code_says_so(emoser: Emoser, talk: Callable[..., Path], tmp_path: Path, name: str) -> None:
     source = talk("cut.flac" if name == "cut.flac" else "cut.wav", subtype="PCM_16")
@@ -187,6 +207,38 @@ def test_a_pipe_that_breaks_off(emoser: Emoser, talk: Callable[..., Path]) -> No
     assert "in the middle of a sample (1 of 2 bytes); what came before is kept" in ran.err
     (result,) = ran.json()["results"]
     assert result["duration"] == 2.5 and result["error"]["type"] == "Broken"
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_pipe_with_a_sample_that_is_no_number(emoser: Emoser, form: str, channels: int) -> None:
+    samples = np.concatenate([SPEECH, SPEECH]).astype("<f4")
+    samples[40_300] = np.nan
+    data = np.repeat(samples, channels).tobytes()
+    ran = emoser("listen", "--raw", f"f32le:16000:{channels}", "-", *MODEL, "-f", form, stdin=data)
+    assert ran.code == 1
+    assert "NaN or infinity among the samples, after 2.519 s; what came before is kept" in ran.err
+    if form == "jsonl":
+        assert [line["segment"]["end"] for line in ran.lines()][-1] == 2.519
+        return
+    (result,) = ran.json()["results"]
+    cover(result)
+    assert result["duration"] == 2.519 and result["error"]["type"] == "AudioValueError"
+
+
+def test_segments_of_earlier_runs_stay(emoser: Emoser, talk: Callable[..., Path], tmp_path: Path) -> None:
+    data = raw(talk(subtype="PCM_16"))
+    listen = ("listen", "--raw", "s16le:16000", "-", *MODEL, "-o", "l.jsonl")
+    assert emoser(*listen, stdin=data).code == 0
+    first = (tmp_path / "l.jsonl").read_bytes()
+    assert emoser(*listen, stdin=data).code == 0
+    assert (tmp_path / "l.jsonl").read_bytes() == first + first
+    (tmp_path / "l.jsonl").write_bytes(first.replace(b'"file": "-"', b'"file": "a microphone"') + first[:30])
+    assert emoser(*listen, stdin=data).code == 0
+    assert emoser("diarize", "a.wav", *MODEL, "-o", "l.jsonl").code == 0
+    again = (tmp_path / "l.jsonl").read_bytes()
+    assert again.startswith(first.replace(b'"file": "-"', b'"file": "a microphone"') + first)
+    assert json.loads(again.splitlines()[-1])["file"] == "a.wav"
 
 
 def test_segments_come_while_the_pipe_is_open(registry: Path, talk: Callable[..., Path], tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_formats_and_files(emoser: Emoser, manifest: Path, tmp_path: Path) -> No
         (("half.csv", "--channel", "each"), 2, "a label is of a whole recording"),
         (("half.csv", "-m", "unknown"), 3, "No checkpoint is named"),
         (("half.csv", "-m", "miniature", "-m", "miniature"), 2, "twice"),
-        (("half.csv", "-o", "none/x.json", "--rename", "sad=bored"), 2, "no clip has a label"),
+        (("half.csv", "-o", "x.json", "--rename", "sad=bored"), 2, "no clip has a label"),
     ],
 )
 def test_what_cannot_be_is_said(emoser: Emoser, clip: Clip, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emoser.cli.inputs import expand
-from emoser.errors import UsageError
+from emoser.audio import load_audio
+from emoser.cli.inputs import expand, on_disk
+from emoser.errors import AudioDecodeError, UsageError
 
 Emoser = Callable[..., Any]
 Clip = Callable[..., Path]
@@ -117,6 +119,18 @@ def test_bytes_on_standard_input(emoser: Emoser, clip: Clip) -> None:
     assert broken.json()["results"][0]["file"] == "-"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.parametrize("command", ["predict", "diarize", "check"])
+def test_a_named_pipe(emoser: Emoser, clip: Clip, tmp_path: Path, command: str) -> None:
+    clip()
+    os.mkfifo(tmp_path / "pipe")
+    model = () if command == "check" else ("-m", "miniature")
+    with subprocess.Popen(["sh", "-c", "cat a.wav > pipe"], cwd=tmp_path):
+        ran = emoser(command, "pipe", *model)
+    assert ran.code == 0, ran.err
+    assert ran.json()["results"] == [emoser(command, "a.wav", *model).json()["results"][0] | {"file": "pipe"}]
+
+
 def test_a_list_from_standard_input(emoser: Emoser, clip: Clip) -> None:
     for name in ("b.wav", "a.wav", "c.wav"):
         clip(name)
@@ -191,6 +205,72 @@ def test_lists(here: Path) -> None:
 def test_standard_input_can_be_read_once(here: Path) -> None:
     with pytest.raises(UsageError, match="once"):
         expand(("-", "-"))
+
+
+@pytest.mark.parametrize("pattern", ["*", "su*", "**", "**/*", "*/*.wav", "**/*.wav", "s*/a.*"])
+def test_a_folder_behind_a_pattern_that_cannot_be_read(here: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    real = os.scandir
+
+    def scandir(folder: str | None = None) -> object:
+        if folder is not None and os.path.normpath(folder) == "sub":
+            raise PermissionError(13, "Permission denied", folder)
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    paths, (failure,) = expand((pattern,))
+    assert failure.file == "sub" and str(failure.error) == "sub: cannot read this folder: Permission denied"
+    whole_tree = pattern in ("*", "**", "**/*", "**/*.wav")
+    assert paths == (["brackets[1].wav", "z.wav"] if whole_tree else [])
+
+
+def test_folders_without_audio_behind_a_pattern_are_no_matter(here: Path) -> None:
+    (here / "bare").mkdir()
+    assert expand(("*",)) == (["brackets[1].wav", "sub/a.wav", "sub/b.flac", "z.wav"], [])
+    paths, (failure,) = expand(("bar*",))
+    assert paths == [] and "no audio file matches this pattern" in str(failure.error)
+
+
+LONG = "x" * 300 + ".wav"
+
+
+@pytest.mark.parametrize("command", ["predict", "diarize", "check"])
+def test_a_name_that_is_too_long_is_one_bad_input(emoser: Emoser, clip: Clip, tmp_path: Path, command: str) -> None:
+    clip()
+    (tmp_path / "list.txt").write_text(f"{LONG}\n[ab]{LONG}\na.wav\n")
+    ran = emoser(command, "@list.txt", *(() if command == "check" else ("-m", "miniature")))
+    assert ran.code == 1
+    by_pattern, by_name, good = ran.json()["results"]
+    assert by_name["file"] == LONG and by_name["error"]["type"] == "AudioDecodeError"
+    assert "File name too long" in by_name["error"]["message"]
+    assert by_pattern["error"]["type"] == "AudioError" and good["file"] == "a.wav" and "error" not in good
+
+
+def test_a_path_in_a_folder_without_access_is_left_to_the_reader(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.stat
+
+    def stat(path: object, *arguments: object, **more: Any) -> object:
+        if "locked" in os.fsdecode(path):  # type: ignore[arg-type]
+            raise PermissionError(13, "Permission denied", path)
+        return real(path, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert expand(("locked/a.wav", "z.wav")) == (["locked/a.wav", "z.wav"], [])
+    with on_disk("locked/a.wav") as path:
+        assert path == "locked/a.wav"
+    with pytest.raises(AudioDecodeError, match=r"'locked/a\.wav' cannot be read: Permission denied"):
+        load_audio("locked/a.wav")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_that_cannot_be_opened_is_left_to_the_reader(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo("pipe.wav")
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "pipe.wav")
+
+    monkeypatch.setattr(Path, "open", refused)
+    with on_disk("pipe.wav") as path:
+        assert path == "pipe.wav"
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")

@@ -13,13 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import miniature
+import numpy as np
+import numpy as np
 import pytest
+
+from emoser.adaptation import Reference
 
 from .conftest import COMMAND, VALID, environment, valid_lines
 
 Emoser = Callable[..., Any]
 Clip = Callable[..., Path]
 MODEL = ("-m", "miniature")
+STEREO = np.random.default_rng(0).normal(0, 0.1, (8000, 2))
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
 
@@ -133,10 +139,7 @@ def test_failed_inputs_are_tried_again(emoser: Emoser, clip: Clip, tmp_path: Pat
 
 
 def test_the_last_file_is_done_again_where_channels_are(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
-    import numpy as np
-
-    samples = np.random.default_rng(0).normal(0, 0.1, (8000, 2))
-    clip("a.wav", samples=samples), clip("b.wav", samples=samples)
+    clip("a.wav", samples=STEREO), clip("b.wav", samples=STEREO)
     arguments = ("predict", "a.wav", "b.wav", *MODEL, "--channel", "each", "-o", "out.jsonl")
     emoser(*arguments)
     whole = (tmp_path / "out.jsonl").read_bytes()
@@ -149,6 +152,123 @@ def test_the_last_file_is_done_again_where_channels_are(emoser: Emoser, clip: Cl
     assert [(line["file"], line["channel"]) for line in valid_lines(again)] == [(f, c) for f in ("a.wav", "b.wav") for c in (0, 1)]
 
 
+@pytest.mark.parametrize("options", [(*MODEL, "--channel", "each"), ("-m", "miniature,miniature-nc")], ids=["channels", "checkpoints"])
+@pytest.mark.parametrize("lines", [3, 3.5, 4.5])
+def test_a_last_file_of_several_lines_is_done_again_wherever_it_was_cut(
+    emoser: Emoser, clip: Clip, tmp_path: Path, options: tuple[str, ...], lines: float
+) -> None:
+    names = [clip(name, samples=STEREO).name for name in ("a.wav", "b.wav", "c.wav")]
+    arguments = ("predict", *names, *options, "-o", "out.jsonl")
+    assert emoser(*arguments).code == 0
+    whole = (tmp_path / "out.jsonl").read_bytes()
+    rows = whole.splitlines(keepends=True)
+    half = rows[int(lines)][:40] if lines % 1 else b""
+    (tmp_path / "out.jsonl").write_bytes(b"".join(rows[: int(lines)]) + half)
+    ran = emoser(*arguments)
+    assert ran.code == 0 and "1 of 3 inputs are there already" in ran.err
+    again = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    rows_of = [[(line["file"], line["channel"], line["model"]) for line in found] for found in (again, valid_lines(whole))]
+    assert rows_of[0] == rows_of[1]
+
+
+def test_a_file_that_failed_in_part_is_done_again_wholly(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        clip(name, samples=STEREO)
+    arguments = ("diarize", "a.wav", "b.wav", *MODEL, "--channel", "each", "-o", "out.jsonl")
+    assert emoser(*arguments).code == 0
+    first, second, *others = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    second["error"] = {"type": "AudioDecodeError", "message": "a.wav broke off"}
+    (tmp_path / "out.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (first, second, *others)))
+    assert emoser(*arguments).code == 0
+    again = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    assert sorted((line["file"], line["channel"]) for line in again) == [(name, lane) for name in ("a.wav", "b.wav") for lane in (0, 1)]
+    assert not any("error" in line for line in again)
+
+
+def test_an_input_given_twice_is_there_once_where_channels_are(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        clip(name, samples=STEREO)
+    arguments = ("predict", "a.wav", "b.wav", "a.wav", *MODEL, "--channel", "each", "-o", "out.jsonl")
+    assert emoser(*arguments).code == 0
+    whole = (tmp_path / "out.jsonl").read_bytes()
+    (tmp_path / "out.jsonl").write_bytes(b"".join(whole.splitlines(keepends=True)[:4]))
+    assert emoser(*arguments).code == 0
+    files = [line["file"] for line in valid_lines((tmp_path / "out.jsonl").read_bytes())]
+    assert sorted(files) == ["a.wav"] * 4 + ["b.wav"] * 2
+
+
+@pytest.mark.parametrize("options", [(), ("--channel", "each")])
+def test_what_came_through_a_pipe_stays(emoser: Emoser, clip: Clip, tmp_path: Path, options: tuple[str, ...]) -> None:
+    one, other = (clip(name, seconds).read_bytes() for name, seconds in (("a.wav", 1.0), ("b.wav", 0.5)))
+    for data in (one, b"", other):
+        emoser("predict", "-", *MODEL, *options, "-o", "out.jsonl", stdin=data)
+    assert emoser("predict", "a.wav", *MODEL, *options, "-o", "out.jsonl").code == 0
+    assert emoser("predict", "-", "a.wav", *MODEL, *options, "-o", "out.jsonl", stdin=other).code == 0
+    lines = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    found = sorted((line["file"], line["duration"]) for line in lines)
+    assert found == [("-", 0.5), ("-", 0.5), ("-", 1.0), ("a.wav", 1.0)]
+
+
+def test_a_recording_from_a_pipe_that_broke_off_stays(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    data = clip().read_bytes()
+    assert emoser("diarize", "-", *MODEL, "-o", "out.jsonl", stdin=data[:20_000]).code == 1
+    assert emoser("diarize", "-", *MODEL, "-o", "out.jsonl", stdin=data).code == 0
+    lines = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    assert ["error" in line for line in lines] == [True, False]
+
+
+def test_results_of_other_inputs_stay(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav"):
+        clip(name, samples=0.1 * np.random.default_rng(0).standard_normal((16_000, 2)))
+    for name in ("a.wav", "missing.wav", "b.wav", "a.wav"):
+        emoser("predict", name, *MODEL, "--channel", "each", "-o", "out.jsonl")
+    found = valid_lines((tmp_path / "out.jsonl").read_bytes())
+    told = sorted((line["file"], line.get("channel")) for line in found if "error" not in line)
+    assert told == [("a.wav", 0), ("a.wav", 1), ("b.wav", 0), ("b.wav", 1)]
+    assert [line["file"] for line in found if "error" in line] == ["missing.wav"]
+
+
+def test_another_checkpoint_of_the_same_name_is_another(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    clip("a.wav"), clip("b.wav")
+    miniature.write_folder(tmp_path / "one")
+    miniature.write_folder(tmp_path / "other", reference=Reference(np.ones((4, 3)), np.ones(3)))
+    assert emoser("predict", "a.wav", "-m", "one", "-o", "out.jsonl").code == 0
+    before = (tmp_path / "out.jsonl").read_text()
+    (line,) = valid_lines(before.encode())
+    assert line["model"]["name"] == "miniature" and len(line["model"]["sha256"]) == 64
+    ran = emoser("predict", "a.wav", "b.wav", "-m", "other", "-o", "out.jsonl")
+    assert ran.code == 2 and "line 1 holds results of another miniature" in ran.err and "give another file with -o" in ran.err
+    assert (tmp_path / "out.jsonl").read_text() == before
+    del line["model"]["sha256"]  # as they were written once
+    (tmp_path / "out.jsonl").write_text(json.dumps(line) + "\n")
+    ran = emoser("predict", "a.wav", "b.wav", "-m", "other", "-o", "out.jsonl")
+    assert ran.code == 0 and "1 of 2 inputs are there already" in ran.err
+
+
+def test_each_of_several_checkpoints_is_known_by_its_sha256(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    clip("a.wav"), clip("b.wav")
+    both = ("-m", "miniature,miniature-nc", "-o", "out.jsonl")
+    assert emoser("predict", "a.wav", "b.wav", *both).code == 0
+    text = (tmp_path / "out.jsonl").read_text()
+    digests = {(line["model"]["name"], line["model"]["sha256"]) for line in valid_lines(text.encode())}
+    document = emoser("predict", "a.wav", *both[:2]).json()
+    assert digests == {(block["name"], block["sha256"]) for block in document["models"]}
+    assert all(set(result["model"]) == {"name"} for result in document["results"])
+    (wrong,) = (digest for name, digest in digests if name == "miniature-nc")
+    (tmp_path / "out.jsonl").write_text(text.replace(wrong, "0" * 64))
+    ran = emoser("predict", "a.wav", "b.wav", *both)
+    assert ran.code == 2 and "line 2 holds results of another miniature-nc" in ran.err
+
+
+def test_a_file_of_fewer_checkpoints_is_left_alone(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    clip("a.wav"), clip("b.wav")
+    assert emoser("predict", "a.wav", "b.wav", *MODEL, "-o", "out.jsonl").code == 0
+    before = (tmp_path / "out.jsonl").read_text()
+    ran = emoser("predict", "a.wav", "b.wav", "-m", "miniature,miniature-nc", "-o", "out.jsonl")
+    assert ran.code == 2 and "holds no result of miniature-nc for a.wav" in ran.err
+    assert (tmp_path / "out.jsonl").read_text() == before
+
+
 @pytest.mark.parametrize(
     ("before", "words"),
     [
@@ -159,6 +279,8 @@ def test_the_last_file_is_done_again_where_channels_are(emoser: Emoser, clip: Cl
         ("my notes\n", "line 1 is not a result of emoser"),
         ('{"half a line\n{"schema": "emoser/1"}\n', "line 1 is not a result of emoser"),
         ("[1]\n", "line 1 is not a result of emoser"),
+        ('{"schema": "emoser/1", "model": "miniature", "file": "a.wav", "scores": {}}\n', "line 1 is not a result of emoser"),
+        ('{"schema": "emoser/1", "model": {"name": "miniature"}, "file": "-", "embedding": [1]}\n', "no result of `emoser predict`"),
     ],
 )
 def test_a_file_of_something_else_is_left_alone(emoser: Emoser, clip: Clip, tmp_path: Path, before: str, words: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import miniature
 import numpy as np
@@ -76,11 +77,18 @@ def test_shares_that_are_told_are_believed_half() -> None:
         ({"happy": float("nan")}, "nan"),
         ({"neutral": 0.8, "happy": 0.3}, "sum to 1.1"),
         ({"neutral": 0.5, "happy": 0.1, "angry": 0.1, "sad": 0.1}, "sum to 0.8"),
+        ({"neutral": "0.5"}, "a mapping from labels to numbers"),
+        ([0.5, 0.5], "a mapping from labels to numbers"),
     ],
 )
-def test_what_is_no_share_is_an_error(given: dict[str, float], said: str) -> None:
+def test_what_is_no_share_is_an_error(given: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         shares_of(given, ("neutral", "happy", "angry", "sad"))
+
+
+def test_shares_may_be_rounded() -> None:
+    found = shares_of({"neutral": 0.33, "happy": 0.33, "angry": 0.33, "sad": 0.0}, ("neutral", "happy", "angry", "sad"))
+    np.testing.assert_allclose(found, [1 / 3, 1 / 3, 1 / 3, 0])
 
 
 def test_few_clips_move_little() -> None:
@@ -203,6 +211,10 @@ def test_what_cannot_be_adapted_or_saved_says_so(folder: Path, checkpoint_folder
     with pytest.raises(AudioTooShort):
         load(folder).adapt([*noises(3), np.zeros(10, np.float32)])
     failed: list[object] = []
+    for one in ("clip.wav", b"RIFF", tmp_path):
+        for method in ("adapt", "stream", "diarize_each"):
+            with pytest.raises(UsageError, match="put it into a list"):
+                list(getattr(load(folder), method)(one))
     adapted = load(folder).adapt([*noises(3), np.zeros(10, np.float32)], on_failure=failed.append)
     assert len(failed) == 1 and adapted.adaptation is not None and adapted.adaptation.clips == 3
     wrong = Adaptation(np.ones(2, np.float32), np.zeros(2, np.float32), 1, 1.0)

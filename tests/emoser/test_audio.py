@@ -73,6 +73,37 @@ def test_a_text_file_object(wav) -> None:
         load_audio(io.StringIO("audio"))
 
 
+def test_a_text_file_object_of_bytes_that_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF\xff\xfe")
+    with (tmp_path / "a.wav").open(encoding="utf-8") as file, pytest.raises(AudioValueError, match=r'a\.wav was opened as text; .*"rb"'):
+        load_audio(file)
+
+
+class Failing:
+    """A file object whose reading fails."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def read(self) -> bytes:
+        raise self.error
+
+
+def test_a_file_object_that_fails_is_one_bad_input(wav, checkpoint_folder: Path) -> None:
+    from emoser import load
+    from emoser.results import Failure
+
+    with wav("a.wav", sine()).open("rb") as closed:
+        pass
+    with pytest.raises(AudioDecodeError, match=r"a\.wav cannot be read: .*closed file"):
+        load_audio(closed)
+    with pytest.raises(AudioDecodeError, match="the file object cannot be read: RuntimeError"):
+        load_audio(Failing(RuntimeError()))
+    given = [sine(), closed, Failing(OSError(5, "Input/output error")), sine()]
+    results = list(load(checkpoint_folder).stream(given))
+    assert [isinstance(result, Failure) for result in results] == [False, True, True, False]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_named_pipe(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
@@ -274,6 +305,24 @@ def test_every_rate_gives_the_same_sine(wav, rate: int) -> None:
     assert clip.duration == 2.0 and abs(len(clip.waveform) - 2 * RATE) <= 1
     middle = slice(2000, -2000)
     np.testing.assert_allclose(clip.waveform[middle], sine(2.0)[: len(clip.waveform)][middle], atol=2e-3)
+
+
+@pytest.mark.parametrize("rate", [1, 50, 999, 768_001, 2**31 - 1])
+def test_a_file_of_a_rate_that_cannot_be(wav, rate: int) -> None:
+    """A few samples at 1 Hz would become minutes."""
+    data = bytearray(encoded(sine(0.5)))
+    data[24:28] = struct.pack("<I", rate)
+    path = wav("odd.wav")
+    path.write_bytes(data)
+    with pytest.raises(AudioDecodeError, match=rf"odd\.wav has a sampling rate of {rate} Hz .*1000 to 768000 Hz are possible"):
+        load_audio(path)
+    with pytest.raises(AudioDecodeError, match="the audio bytes has a sampling rate"):
+        load_audio(bytes(data))
+
+
+@pytest.mark.parametrize("rate", [1_000, 768_000])
+def test_the_lowest_and_the_highest_rate_of_a_file(wav, rate: int) -> None:
+    assert load_audio(wav("a.wav", sine(0.5, rate, 100.0), rate))[0].source_rate == rate
 
 
 def test_blocks_and_whole_are_resampled_alike(wav) -> None:

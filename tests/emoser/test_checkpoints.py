@@ -111,9 +111,9 @@ def test_a_folder_of_the_same_name_does_not_hide_the_name(registry: Path, tmp_pa
     (tmp_path / "miniature").mkdir()
     monkeypatch.chdir(tmp_path)
     assert resolve("miniature").path.is_relative_to(registry.parent)
-    with pytest.raises(CheckpointError, match=r"checkpoint\.yaml is not there"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint folder: there is no checkpoint\.yaml in it"):
         resolve("./miniature")
-    with pytest.raises(CheckpointError, match=r"checkpoint\.yaml is not there"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint folder: there is no checkpoint\.yaml in it"):
         resolve(Path("miniature"))
 
 

@@ -23,6 +23,7 @@ from emoser.diarization.stream import DiarizationStream
 from emoser.diarization.windows import WindowedFrames
 from emoser.errors import AudioDecodeError, AudioTooShort, AudioValueError, CheckpointError, Interrupted, UsageError
 from emoser.models.diarizing import Diarizing
+from emoser.records import RecordError, read_record
 from emoser.results import SILENCE, Diarization, Failure, Frames
 from emoser.settings import DEFAULTS, DiarizationSettings
 from training.paths import corpora_root
@@ -187,11 +188,22 @@ def test_random_frames_make_a_cover(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"hop": 5.0}, "hop"), ({"speech_off": 0.9}, "speech_off"), ({"margin": 2.0}, "margin"), ({"window": 0.0}, "window")],
+    [
+        ({"hop": 5.0}, "hop"),
+        ({"speech_off": 0.9}, "speech_off"),
+        ({"margin": 2.0}, "margin"),
+        ({"window": 0.0}, "window"),
+        ({"window": -1}, "window: must be above zero and finite, got -1"),
+        ({"smoothing": float("inf")}, "smoothing"),
+        ({"shortest": float("nan")}, "shortest"),
+    ],
 )
 def test_settings_that_cannot_be(change: dict[str, float], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UsageError, match=words):  # of a caller
         DiarizationSettings(**change)
+    with pytest.raises(RecordError, match=f"entry 1, .*{words.partition(':')[0]}") as raised:  # of a registry entry, which stands before it
+        read_record(DiarizationSettings, change, "entry 1")
+    assert not isinstance(raised.value, UsageError)
 
 
 # Windows

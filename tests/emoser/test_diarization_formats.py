@@ -170,6 +170,10 @@ def test_frames(tmp_path: Path) -> None:
         np.testing.assert_array_equal(arrays["scores"], result.frames.scores)
         np.testing.assert_array_equal(arrays["speech"], result.frames.speech)
         assert (float(arrays["hop"]), arrays["labels"].tolist(), int(arrays["channel"])) == (0.1, list(LABELS), 1)
+    write_frames(tmp_path / "F.NPZ", result)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["F.NPZ", "f.npz"]
+    with np.load(tmp_path / "F.NPZ") as arrays:
+        np.testing.assert_array_equal(arrays["scores"], result.frames.scores)
     write_frames(tmp_path / "f.csv", result)
     rows = list(csv.DictReader((tmp_path / "f.csv").open()))
     assert len(rows) == 20
@@ -195,6 +199,24 @@ def test_turns_are_read(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(UsageError, match=words):
             read_turns(path)
+
+
+@pytest.mark.parametrize("file", ["my call.wav", "calls/my  call.wav", "my_call.wav", "my call"])
+def test_turns_know_a_name_with_blanks(tmp_path: Path, file: str) -> None:
+    (tmp_path / "turns.rttm").write_text("SPEAKER my_call 1 0 1 <NA> <NA> anna <NA> <NA>\nSPEAKER b 1 0 1 <NA> <NA> bert <NA> <NA>\n")
+    assert [turn.speaker for turn in turns_of(read_turns(tmp_path / "turns.rttm"), file, None)] == ["anna"]
+
+
+def test_turns_are_found_for_what_our_own_rttm_calls_a_recording(tmp_path: Path) -> None:
+    (tmp_path / "turns.rttm").write_text(written("rttm", diarization(), diarization(file="c.wav")))
+    turns = read_turns(tmp_path / "turns.rttm")
+    assert turns_of(turns, "calls/a b.wav", None) == turns["a_b"]
+
+
+def test_turns_of_one_recording_are_not_those_of_another_among_several() -> None:
+    turns = {"a": [Turn(0.0, 1.0, "anna", 0)]}
+    assert turns_of(turns, "b.wav", None) == turns_of(turns, "a.wav", None, alone=False) == turns["a"]
+    assert turns_of(turns, "b.wav", None, alone=False) == []
 
 
 def test_segments_are_cut_at_turns() -> None:
@@ -226,6 +248,27 @@ def test_subtitles_get_their_emotions(tmp_path: Path, text: str) -> None:
         ("Hm", 0.0, 0.4, "silence"),
         ("Well, yes", 0.9, 1.5, "sad"),
     ]
+
+
+ENTITIES = "WEBVTT\n\n00:00.500 --> 00:01.000\n<v Anna>Tom &amp; Jerry,&nbsp;1 &lt; 2 &amp;amp;\n\n00:01.000 --> 00:02.000\n&nbsp;\n"
+
+
+@pytest.mark.parametrize("name", ["talk.vtt", "talk.VTT", "talk.txt"])
+def test_entities_of_webvtt_are_read_and_written_once(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text(ENTITIES)
+    result = with_cues(diarization(), read_cues(path))
+    assert result.transcript is not None and result.transcript.text == "Tom & Jerry, 1 < 2 &amp;"
+    again = written("vtt", result)
+    assert "<c.happy>[happy] Tom &amp; Jerry, 1 &lt; 2 &amp;amp;</c>" in again
+    path.write_text(again)
+    assert [cue.text for cue in read_cues(path)] == ["[happy] Tom & Jerry, 1 < 2 &amp;"]
+    assert "[happy] Tom & Jerry, 1 < 2 &amp;\n" in written("srt", result)
+
+
+def test_subrip_has_no_entities(tmp_path: Path) -> None:
+    (tmp_path / "talk.srt").write_text("1\n00:00:00,500 --> 00:00:01,000\nTom &amp; Jerry\n")
+    assert [cue.text for cue in read_cues(tmp_path / "talk.srt")] == ["Tom &amp; Jerry"]
 
 
 def test_subtitles_that_are_none(tmp_path: Path) -> None:
@@ -272,6 +315,15 @@ def test_the_page_is_one_file_with_everything_in_it(wav: Any, tmp_path: Path) ->
     assert rate == 16_000 and abs(len(decoded) / rate - 2.0) < 0.2
     frames = np.frombuffer(base64.b64decode(data["frames"]), np.uint8).reshape(3, 20)
     assert frames[:, 7].tolist() == [191, 64, 230]
+
+
+def test_a_name_like_a_place_of_the_template_stays_a_name(wav: Any, tmp_path: Path) -> None:
+    name = "{{audio}} {{data}} {{title}}.wav"
+    write_page(tmp_path / "page.html", diarization(file=name), str(wav("a.wav")))
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"<title>{name} - emotions</title>" in text
+    assert json.loads(text.split('id="data">', 1)[1].split("</script>", 1)[0])["name"] == name
+    assert text.count("{{") == 3 * 3  # the title, and `file` and `name` of the data
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])

@@ -7,6 +7,10 @@ import io
 import json
 import math
 import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -19,6 +23,7 @@ from emoser.formats.json import dumps
 from emoser.quality import Finding, Quality
 from emoser.results import Diarization, Embedding, Failure, Frames, Prediction, Segment, Transcript, Word
 
+ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
 VALID = jsonschema.Draft202012Validator(SCHEMA)
 
@@ -109,7 +114,7 @@ def test_each_line_of_jsonl_is_complete(kind: str) -> None:
         found = json.loads(line)
         VALID.validate(found)
         assert found.pop("schema") == "emoser/1"
-        assert found.pop("model", None) == (None if kind == "check" else {"name": "m"})
+        assert found.pop("model", None) == (None if kind == "check" else {"name": "m", "sha256": MODEL["sha256"]})
         assert found == record.to_dict()
 
 
@@ -267,6 +272,29 @@ def test_a_long_table_comes_in_pages_of_the_same_width(monkeypatch: pytest.Monke
     assert max(map(len, lines)) <= 60
     assert lines[-1].startswith("…") and "449.wav  happy" in lines[-1]
     assert lines[1].index("happy") == lines[-1].index("happy")
+
+
+@pytest.mark.parametrize(("columns", "wide"), [("x", True), ("0", True), ("-60", True), ("6.5", True), ("", True), ("60", False)])
+def test_a_table_is_as_wide_as_columns_says_if_that_is_a_number(monkeypatch: pytest.MonkeyPatch, columns: str, wide: bool) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    stream, made = io.BytesIO(), writer("table")
+    made.open(stream, Header("predict", MODEL))
+    made.write(Prediction("happy", 0.75, {"happy": 0.75, "sad": 0.25}, 1.5, f"{'long/' * 20}a.wav"))
+    made.close()
+    assert (max(map(len, stream.getvalue().decode().splitlines())) > 60) == wide
+
+
+def test_the_filter_of_the_documents_keeps_what_is_sure() -> None:
+    """docs/usage.md: neither uncertain results nor failed inputs."""
+    program = shutil.which("jq")
+    if program is None:
+        pytest.skip("no jq here")
+    (line,) = re.findall(r"\| jq -r '(.*)'", (ROOT / "docs" / "usage.md").read_text(encoding="utf-8"))
+    unsure = Prediction("sad", 0.6, {"happy": 0.4, "sad": 0.6}, 2.0, "c.wav", warnings=("low_confidence",))
+    windowed = Prediction("sad", 0.6, {"happy": 0.4, "sad": 0.6}, 2.0, "d.wav", warnings=("windowed",))
+    given = write("jsonl", "predict", [*PREDICTIONS[:2], unsure, windowed])
+    done = subprocess.run([program, "-r", line], input=given, capture_output=True, check=True)
+    assert done.stdout.decode() == "a.wav\thappy\nd.wav\tsad\n"
 
 
 @pytest.mark.parametrize("name", ["json", "jsonl", "csv", "table"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 import soundfile
 
 from emoser.audio import load_audio, open_audio
-from emoser.errors import AudioDecodeError, AudioError
-from emoser.headers import mismatch
+from emoser.errors import AudioDecodeError, AudioError, MissingExtra
+from emoser.headers import Mended, Mismatch, mismatch
 
 RATE = 16_000
 SECONDS = 4
@@ -80,6 +81,56 @@ def test_a_header_that_says_too_much(form: str, keep: float) -> None:
     assert found is not None and found.short
     with pytest.raises(AudioDecodeError, match="truncated"):
         load_audio(cut)
+
+
+@pytest.mark.parametrize("size", [2**64 - 1, 2**63 + 40, 2**63 - 1, 2**40, 24, 0])
+@pytest.mark.parametrize("name", [b"fmt ", b"data"])
+def test_sizes_of_w64_that_cannot_be(size: int, name: bytes, tmp_path: Path) -> None:
+    """Neither in a file nor in bytes another error than one of ours."""
+    data = bytearray(encoded("W64"))
+    at = data.index(name + bytes.fromhex("f3acd311")) + 16
+    data[at : at + 8] = struct.pack("<Q", size)
+    path = tmp_path / "a.w64"
+    path.write_bytes(data)
+    for given in (path, bytes(data)):
+        with contextlib.suppress(AudioError):
+            load_audio(given)
+
+
+@pytest.mark.parametrize("place", [-1, 2**63 - 1])
+def test_a_mended_file_stays_where_it_is_for_a_place_that_cannot_be(place: int, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(100))
+    for file in (io.BytesIO(bytes(100)), (tmp_path / "a").open("rb")):
+        with Mended(file, Mismatch(10, 20, 4)) as mended:
+            mended.seek(7)
+            assert mended.seek(place, io.SEEK_CUR if place > 0 else io.SEEK_SET) == 7
+
+
+def test_sizes_of_a_ds64_chunk_are_not_believed() -> None:
+    data = bytearray(encoded("RF64"))
+    at = data.index(b"ds64") + 4
+    data[at : at + 4] = struct.pack("<I", 0xFFFFFFFF)
+
+    class Measured(io.BytesIO):
+        most = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            self.most = max(self.most, len(data) if size is None or size < 0 else size)
+            return super().read(size)
+
+    file = Measured(data)
+    assert mismatch(file) is None
+    assert file.most <= 16
+
+
+@pytest.mark.parametrize("form", ["WAV", "RF64", "W64", "AIFF", "AU", "OGG", "MP3", "FLAC", "CAF"])
+def test_a_header_with_any_four_bytes_at_their_most_can_be_looked_at(form: str, tmp_path: Path) -> None:
+    """Never another error than one of ours."""
+    whole, path = encoded(form)[:4000], tmp_path / "damaged"
+    for at in range(0, 120, 2):
+        path.write_bytes(whole[:at] + b"\xff\xff\xff\xff" + whole[at + 4 :])
+        with contextlib.suppress(AudioError, MissingExtra):
+            load_audio(path)
 
 
 @pytest.mark.parametrize("form", ["WAV", "RF64", "W64", "AIFF", "AU", "OGG", "MP3", "FLAC"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,3 +235,19 @@ def test_a_bad_file_does_not_stop_the_others(wav: Callable[..., Path], tmp_path:
     assert [type(result) for result in results] == [Quality, Failure, Quality]
     assert isinstance(results[1], Failure) and isinstance(results[1].error, AudioDecodeError)
     assert [result.file for result in results] == [good, str(bad), None]
+
+
+def test_a_rate_that_cannot_be_is_an_error_of_the_file() -> None:
+    data = bytearray(Path(EXAMPLE).read_bytes())
+    data[24:28] = (1).to_bytes(4, "little")
+    with pytest.raises(AudioDecodeError, match="the audio bytes has a sampling rate of 1 Hz"):
+        check(bytes(data), all_speech)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_named_pipe(wav: Callable[..., Path], tmp_path: Path) -> None:
+    path, pipe = wav("a.wav", voice(2.0)), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen([sys.executable, "-c", f"open({str(pipe)!r}, 'wb').write(open({str(path)!r}, 'rb').read())"]):
+        through = check(str(pipe), all_speech)
+    assert through.to_dict() == check(str(path), all_speech).to_dict() | {"file": str(pipe)}

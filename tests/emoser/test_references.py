@@ -52,6 +52,13 @@ def test_rttm_finds_recordings_by_name(tmp_path: Path) -> None:
     assert [each.file for each in found[1:]] == [str(tmp_path / "b.mp3"), str(tmp_path / "gone")]  # reading the last will say so
 
 
+@pytest.mark.parametrize("suffix", [".caf", ".AU", ".w64", ".mov", ".mkv", ".wma"])
+def test_references_find_what_the_command_line_takes_for_audio(tmp_path: Path, suffix: str) -> None:
+    touch(tmp_path, f"calls/call{suffix}", "calls/call.txt")
+    path = written(tmp_path / "x.rttm", "SPEAKER call 1 0 1 <NA> <NA> sad <NA> <NA>\n")
+    assert [each.file for each in read_references(path)] == [str(tmp_path / "calls" / f"call{suffix}")]
+
+
 def test_rttm_channels(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
     path = written(tmp_path / "a.rttm", "SPEAKER a 1 0 1 <NA> <NA> sad <NA> <NA>\nSPEAKER a 2 0.5 1 <NA> <NA> happy <NA> <NA>\n")
