@@ -15,7 +15,6 @@ from typing import Any
 
 import miniature
 import numpy as np
-import numpy as np
 import pytest
 
 from emoser.adaptation import Reference
