@@ -92,7 +92,8 @@ def figures(entry: Checkpoint) -> str:
             ]
             for condition in record["conditions"]
         ]
-        parts.append(f"## Robustness\n\n{table.markdown(['condition', 'what was done', 'mean UAR', 'same label (%)'], rows, text=2)}\n")
+        head = ["condition", "what was done", "mean UAR", "same label (%)"]
+        parts.append(f"## Robustness\n\n{table.PLACES}\n{table.markdown(head, rows, text=2)}\n")
     return "\n".join(parts)
 
 

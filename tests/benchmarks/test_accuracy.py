@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from benchmarks import redraw
 from benchmarks.accuracy import baselines, conditions, evaluate, robustness, scoring, table
 from benchmarks.accuracy import clips as data
 from benchmarks.accuracy.clips import Clip
+from training import data as data_of_training
+from training.paths import corpora_root
 
 
 def made_up(count: int = 80, corpora: tuple[str, ...] = ("one", "two")) -> list[Clip]:
@@ -158,3 +161,16 @@ def test_conditions_keep_what_an_interval_is_drawn_from(monkeypatch: pytest.Monk
     assert [each["scores"]["mean_of_corpora"]["interval"] for each in without] == [None, None]
     assert without[1]["minus_clean"]["mean_of_corpora"]["interval"] is None and right[1]["minus_clean"]["mean_of_corpora"]["interval"]
     assert without[1]["scores"]["corpora"] == right[1]["scores"]["corpora"]
+
+
+@pytest.mark.skipif(corpora_root() is None, reason="needs the corpora (EMOSER_CORPORA)")
+def test_most_responses_are_of_rooms_that_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What conditions.py and the pages say of them: whoever holds rooms out whole has to change those words too."""
+    monkeypatch.setattr(data_of_training, "read", lambda file: file.parent.name)  # the room's folder in the place of its sound
+    counts = {part: Counter(data_of_training.rooms(None, part)) for part in ("train", "test")}
+    assert {place: (counts["test"][place], counts["train"][place]) for place in ("warehouse", "pori", "house")} == {
+        "warehouse": (4, 13),
+        "pori": (2, 10),
+        "house": (2, 8),
+    }
+    assert counts["test"].total() == 10 and table.PLACES in table.ROBUSTNESS.format(places=table.PLACES)
