@@ -194,7 +194,7 @@ def labels_of(recordings: Sequence[Recording], predicted: Iterable[Sequence[Sequ
     return [NEUTRAL, *sorted((of_references | of_systems) - {NEUTRAL, SILENCE})]
 
 
-def drawn_weights(groups: Sequence[str], repeats: int, seed: int) -> Floats:
+def drawn_weights(groups: Sequence[str], repeats: int, seed: int | Sequence[int]) -> Floats:
     """How often each recording is in each draw of whole groups, (draws, recordings)."""
     group, draws = drawn(groups, repeats, seed)
     return draws[:, group].astype(np.float64)

@@ -12,9 +12,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import measured  # noqa: E402
 from benchmarks.accuracy import table, transcripts  # noqa: E402
 from emoser.checkpoints import Checkpoint, list_checkpoints  # noqa: E402
-from scripts.parts import digests, listed, onnx_sizes, owners, transcripts_of  # noqa: E402
+from scripts.parts import listed, onnx_sizes, owners, transcripts_of  # noqa: E402
 
 CARDS = ROOT / "docs" / "cards"
 REGISTRY = ROOT / "checkpoints.yaml"
@@ -68,7 +69,7 @@ def figures(entry: Checkpoint) -> str:
     """The tables of the result files that this checkpoint has; a card without a result file says so by having no table."""
     parts = []
     if record := table.read(entry.name):
-        note = "" if record["system"]["sha256"] in digests(entry) else " (of an earlier file of this checkpoint)"
+        note = " (of an earlier file of this checkpoint)" if measured.earlier(record["system"], list_checkpoints(REGISTRY)) else ""
         bins = record["calibration"]["pooled"]["bins"]
         parts.append(
             f"## Accuracy{note}\n\nTest speakers, who took no part in training; percent, 95 % interval over speakers.\n\n"
@@ -91,7 +92,8 @@ def figures(entry: Checkpoint) -> str:
             ]
             for condition in record["conditions"]
         ]
-        parts.append(f"## Robustness\n\n{table.markdown(['condition', 'what was done', 'mean UAR', 'same label (%)'], rows, text=2)}\n")
+        head = ["condition", "what was done", "mean UAR", "same label (%)"]
+        parts.append(f"## Robustness\n\n{table.PLACES}\n{table.markdown(head, rows, text=2)}\n")
     return "\n".join(parts)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,15 +49,6 @@ def listed(names: Sequence[str]) -> str:
     """
     quoted = [f"`{name}`" for name in names]
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
-
-
-def digests(entry: Checkpoint) -> set[str]:
-    """What a result file may name as the sha256 of this checkpoint: that of a file, or of the digests of all files that run together."""
-    found = {part.sha256 for part in entry.parts}
-    for files in (entry.files(*kind) for kind in entry.kinds):
-        if len(files) > 1:
-            found.add(hashlib.sha256("".join(part.sha256 for part in files).encode()).hexdigest())
-    return found
 
 
 def transcripts_of(name: str) -> dict[str, Any]:

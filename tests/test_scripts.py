@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import miniature
 import pytest
 import yaml
 
+from benchmarks import measured
 from benchmarks.accuracy import table, transcripts
 from emoser.checkpoints import ROLES, list_checkpoints
 from scripts import model_card, parts, readme_tables
@@ -90,7 +92,20 @@ def test_what_a_transcript_is_worth_in_words() -> None:
 def test_results_may_name_all_parts_by_one_digest(pages: Path) -> None:
     _, said, sung = list_checkpoints(pages)
     joined = hashlib.sha256("".join(part.sha256 for part in said.files("onnx")).encode()).hexdigest()
-    assert joined in parts.digests(said) and joined not in parts.digests(sung) and said.parts[0].sha256 in parts.digests(said)
+    assert joined in measured.digests(said) and joined not in measured.digests(sung) and said.parts[0].sha256 in measured.digests(said)
+
+
+def test_results_of_earlier_files_are_told_apart(pages: Path) -> None:
+    """A file that the registry names, another, a checkpoint that it does not know, and an ensemble of two."""
+    _, said, sung = entries = list_checkpoints(pages)
+    first, second = (measured.digests(each) - {part.sha256 for part in each.parts} for each in (said, sung))
+    assert not measured.earlier({"name": "said", "sha256": min(first)}, entries)
+    assert measured.earlier({"name": "said", "sha256": min(second)}, entries)
+    assert not measured.earlier({"name": "gone", "sha256": "0"}, entries)
+    both = replace(said, name="both", parts=(), members=("said", "sung"), temperature=1.0)
+    joined = {hashlib.sha256((one + other).encode()).hexdigest() for one in first for other in second}
+    assert joined and not any(measured.earlier({"name": "both", "sha256": each}, [*entries, both]) for each in joined)
+    assert measured.earlier({"name": "both", "sha256": min(first)}, [*entries, both])
 
 
 def test_a_read_out_is_counted_with_its_encoder(pages: Path) -> None:
@@ -107,4 +122,4 @@ def test_a_read_out_is_counted_with_its_encoder(pages: Path) -> None:
     card = model_card.card(entries[0], parts.owners(entries))
     assert "one for each part; as ONNX 15.0 MB (int8) in all" in card and "| readout | onnx | int8 | 3,000,000 |" in card
     together = hashlib.sha256(("0" * 64 + encoders[0]["sha256"]).encode()).hexdigest()
-    assert together in parts.digests(entries[0])
+    assert together in measured.digests(entries[0])

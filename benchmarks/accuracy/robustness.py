@@ -46,6 +46,7 @@ def measure(name: str, predict: Predict, clips: list[Clip], tried: list[Conditio
         if guess is not clean:
             entry["minus_clean"] = scoring.compare(truth, clean, guess)
         entry["same_label"] = round(float(np.mean(guess == clean)), 4)
+        entry["predictions"] = scoring.packed(guess)
         found.append(entry)
         print(f"{name} {condition.name}: mean UAR {entry['scores']['mean_of_corpora']['uar']:.3f}", file=sys.stderr)
     return found

@@ -100,10 +100,13 @@ def unpacked(text: str) -> Indices:
 
 
 def _mean_draws(truth: Truth, predictions: Indices) -> NDArray[np.float64]:
-    """The mean UAR of the corpora in each draw; speakers are drawn inside each corpus."""
+    """The mean UAR of the corpora in each draw; speakers are drawn inside each corpus, by a seed of its own.
+
+    With one seed for all, corpora of as many speakers would be drawn alike, and their chances would add up where they should even out.
+    """
     values = []
-    for chosen in truth.of_corpora().values():
-        group, draws = drawn(truth.speakers[chosen], REPEATS, SEED)
+    for number, chosen in enumerate(truth.of_corpora().values()):
+        group, draws = drawn(truth.speakers[chosen], REPEATS, (SEED, number))
         values.append(scored(unweighted_average_recall, truth.labels[chosen], predictions[chosen], group, draws))
     return np.mean(values, axis=0)
 

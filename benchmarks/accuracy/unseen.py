@@ -23,10 +23,21 @@ HEAD = """# Corpora that were never heard
 Four emotions. Each head is trained without one corpus (encoder and read-out) and tested on all of its clips; UAR in percent, one run each,
 no interval. *Adapted* figures are transductive: unlabelled clips of the corpus, among them those that are tested, moved the read-outs
 (`emoser adapt` does the same). Made by `python -m training unseen NAME --scores-only` and `python -m benchmarks.accuracy.adaptation NAME`,
-with runs shorter than those of the shipped checkpoints: docs/training.md has their settings. A head with ¶ was measured while adaptation
-was more cautious than it is now (docs/experiments.md). *Told so*: with `--shares`, the true ones.
+with runs shorter than those of the shipped checkpoints. *Told so*: with `--shares`, the true ones.
+
+The constants of the adaptation (`STRENGTH`, `EVEN`, `UNEVEN` and `TOLD` in emoser/adaptation.py) were chosen on these same five corpora,
+left out in turn; so what adaptation brings here is somewhat flattered, and on a sixth corpus it was not tried. A head with ¶ was measured
+while adaptation was more cautious than it is now (docs/experiments.md).
+
+Heads are to be compared where they bear the same number, which says how the settings of their runs differ from their recipes
+(`training/recipes/`); between numbers the difference may be that of the settings.
+
 """
 EARLIER = "¶"
+NUMBERS = "¹²³⁴⁵⁶⁷⁸⁹"
+OWN = "the recipe's own settings"
+UNKNOWN = "the settings were not recorded, and need not be the same for all of these"
+Settings = tuple[str, ...] | None  # what a run set beside its recipe; None where its file does not say
 LABELS = ("neutral", "happy", "angry", "sad")
 TOLD = ", shares told"  # after the name of draws of clips
 TITLES = {
@@ -53,27 +64,57 @@ def mark(record: dict[str, Any]) -> str:
     return "" if (record.get("strength"), record.get("evenness")) == (STRENGTH, [UNEVEN, EVEN]) else f" {EARLIER}"
 
 
+def settings_of(record: dict[str, Any]) -> Settings:
+    """In an order of their own, for the same settings given in another order are the same."""
+    return tuple(sorted(record["set"])) if "set" in record else None
+
+
+def grouped(found: dict[str, dict[str, Any]]) -> dict[Settings, list[str]]:
+    """The heads by their settings; those that are not known come last."""
+    groups: dict[Settings, list[str]] = {}
+    for name, record in sorted(found.items(), key=lambda item: settings_of(item[1]) is None):
+        groups.setdefault(settings_of(record), []).append(name)
+    return groups
+
+
+def notes(found: dict[str, dict[str, Any]]) -> str:
+    """A line for each group: its number, its heads, and what it set."""
+    lines = []
+    for number, (settings, names) in zip(NUMBERS, grouped(found).items(), strict=False):
+        text = UNKNOWN if settings is None else ", ".join(f"`{each}`" for each in settings) or OWN
+        lines.append(f"- {number} {', '.join(names)}: {text}")
+    return "\n".join(lines)
+
+
+def ordered(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The heads with the number of their group, group after group."""
+    return {name: number for number, names in zip(NUMBERS, grouped(found).values(), strict=False) for name in names}
+
+
 def table(found: dict[str, dict[str, Any]], column: str) -> str:
     """A row a head, a column a corpus, and their mean where all were run."""
     rows = []
     corpora = list(dict.fromkeys(corpus for record in found.values() for corpus in record["uar"]))
-    for name, record in found.items():
+    for name, number in ordered(found).items():
+        record = found[name]
         values = [record["uar"].get(corpus, {}).get(column) for corpus in corpora]
         known = [value for value in values if value is not None]
         mean = f"{100 * float(np.mean(known)):.1f}" if len(known) == len(corpora) else "-"
-        rows.append([f"**{name}**{mark(record)}", mean, *("-" if value is None else f"{100 * value:.1f}" for value in values)])
+        rows.append([f"**{name}** {number}{mark(record)}", mean, *("-" if value is None else f"{100 * value:.1f}" for value in values)])
     return markdown(["UAR", "mean", *corpora], rows)
 
 
 def of(name: str) -> str:
-    """One head: a row a way of adapting. Empty without a result file."""
+    """One head: a row a way of adapting, and what its runs set. Empty without a result file."""
     record = records().get(name)
     if record is None:
         return ""
     uar = record["uar"]
     known = {column: title for column, title in TITLES.items() if all(column in each for each in uar.values())}
     rows = [[title, *(f"{100 * each[column]:.1f}" for each in uar.values())] for column, title in known.items()]
-    return markdown([f"UAR of {name}{mark(record)}", *uar], rows)
+    settings = settings_of(record)
+    told = "not recorded" if settings is None else ", ".join(f"`{each}`" for each in settings) or OWN
+    return f"{markdown([f'UAR of {name}{mark(record)}', *uar], rows)}\n\nSettings of these runs beside the recipe's: {told}."
 
 
 def page() -> str:
@@ -81,7 +122,9 @@ def page() -> str:
     if not found:
         return ""
     measured = {column for record in found.values() for each in record["uar"].values() for column in each}
-    return HEAD + "".join(f"\n## {title}\n\n{table(found, column)}\n" for column, title in TITLES.items() if column in measured)
+    return f"{HEAD}{notes(found)}\n" + "".join(
+        f"\n## {title}\n\n{table(found, column)}\n" for column, title in TITLES.items() if column in measured
+    )
 
 
 def main() -> int:

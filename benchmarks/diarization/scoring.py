@@ -30,9 +30,9 @@ def score(mixed: Sequence[Mixed], lines: Lines) -> dict[str, Any]:
     labels = labels_of([each.recording for each in mixed], [lines])
     parts: dict[str, dict[str, Any]] = {}
     draws: list[dict[str, NDArray[np.float64]] | None] = []
-    for corpus in corpora_of(mixed):
+    for number, corpus in enumerate(corpora_of(mixed)):
         chosen = [index for index, each in enumerate(mixed) if each.corpus == corpus]
-        parts[corpus], _, drawn = _one(mixed, lines, chosen, labels)
+        parts[corpus], _, drawn = _one(mixed, lines, chosen, labels, number)
         draws.append(drawn)
     pooled, counted, _ = _one(mixed, lines, list(range(len(mixed))), labels)
     mean = {}
@@ -60,11 +60,11 @@ def difference(speakers: Sequence[str], corpora: Sequence[str], first: Sequence[
     gains = np.asarray(second, np.float64) - np.asarray(first, np.float64)
     names, owners = np.asarray(corpora), np.asarray(speakers)
     draws = []
-    for corpus in np.unique(names):
+    for number, corpus in enumerate(dict.fromkeys(names.tolist())):
         chosen = names == corpus
         if len(np.unique(owners[chosen])) < 2:
             return {"difference": mean_eder(names, gains), "interval": None}
-        weights = drawn_weights(owners[chosen].tolist(), REPEATS, SEED)
+        weights = drawn_weights(owners[chosen].tolist(), REPEATS, (SEED, number))
         draws.append(weights @ gains[chosen] / weights.sum(axis=1))
     return {"difference": mean_eder(names, gains), "interval": list(interval_of(np.mean(draws, axis=0), CONFIDENCE))}
 
@@ -79,11 +79,12 @@ def write(path: Path, record: dict[str, Any]) -> Path:
 
 
 def _one(
-    mixed: Sequence[Mixed], lines: Lines, chosen: list[int], labels: list[str]
+    mixed: Sequence[Mixed], lines: Lines, chosen: list[int], labels: list[str], number: int = 0
 ) -> tuple[dict[str, Any], Counted, dict[str, NDArray[np.float64]] | None]:
+    """number: of the corpus; each is drawn by a seed of its own, since those of as many speakers would be drawn alike otherwise."""
     recordings = [mixed[index].recording for index in chosen]
     counted = Counted.of(recordings, [lines[index] for index in chosen], labels)
     speakers = [each.speaker for each in recordings]
-    drawn = counted.figures(drawn_weights(speakers, REPEATS, SEED)) if len(set(speakers)) > 1 else None
+    drawn = counted.figures(drawn_weights(speakers, REPEATS, (SEED, number))) if len(set(speakers)) > 1 else None
     found = scores_of(counted, drawn, groups=len(set(speakers)), seconds=sum(each.duration for each in recordings))
     return found.to_dict(), counted, drawn

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import pages
+from benchmarks import measured, pages
 from benchmarks.accuracy.table import markdown, percent
 from benchmarks.diarization import scoring
 from emoser.timelines import PARTS
@@ -38,13 +38,16 @@ each, and a boundary is also the end of a sentence: recordings of conversations 
 EDER is the share of a recording's time whose label is wrong (`docs/diarization.md`); less is better. Of frame UAR and segment F1 more is
 better; the boundary error is in seconds, all else in percent. "mean" is the mean over the corpora, in brackets with a 95 % interval from a
 bootstrap over speakers; where a corpus has two test speakers (emodb, emovo, nemo), its part of the interval is hardly more than the range
-between the two. Silence counts as neutral. No published figure is of these recordings: on ZED, another set, SpeechBrain's recipe with
-WavLM large reports an EDER of 30.2.
+between the two. Means without brackets were measured before the corpora were drawn apart from each other; only of EDER could the interval
+be drawn anew from what had been kept (`python -m benchmarks.redraw`). Silence counts as neutral. No published figure is of these
+recordings: on ZED, another set, SpeechBrain's recipe with WavLM large reports an EDER of 30.2.
 
 A checkpoint's own row is `emoser diarize` as a user runs it. "windows": each window gets one emotion. "one label a recording": that of
 `emoser predict` over all of it. "best constant": the emotion that is best on these very recordings. Settings were chosen on mixtures of
 validation speakers (`tune.py`).
 """
+
+EARLIER = f"{measured.EARLIER} Measured with an earlier file of the checkpoint than the one that is shipped."
 
 SPEECH_TEXT = """\
 ## Silence, noise and music
@@ -88,7 +91,10 @@ def systems() -> list[tuple[str, Record]]:
         record = read(name) or {}
         if record["tested"]["sha256"] != baselines["tested"]["sha256"]:
             raise SystemExit(f"{name}.json was measured on other mixtures than {BASELINES}.json; run evaluate again")
-        found += [(f"**{name}**" if way == "diarize" else name + WAYS[way], scores) for way, scores in record["systems"].items()]
+        mark = measured.mark(record["system"])
+        found += [
+            (f"**{name}**{mark}" if way == "diarize" else f"{name}{WAYS[way]}{mark}", each) for way, each in record["systems"].items()
+        ]
     return [*found, *constants(baselines)]
 
 
@@ -113,7 +119,12 @@ def overview() -> str:
             [name, cell(mean["eder"]), *(percent(scores["corpora"][corpus]["eder"]["value"]) for corpus in corpora),
              cell(mean["frame_uar"]), cell(mean["segment_f1"]), cell(mean["boundary_error"], seconds=True)]
         )  # fmt: skip
-    return markdown(["", "EDER, mean", *corpora, "frame UAR", "segment F1", "boundary error"], body)
+    return explained(markdown(["", "EDER, mean", *corpora, "frame UAR", "segment F1", "boundary error"], body))
+
+
+def explained(table: str) -> str:
+    """With a line that says what the mark means, where it stands in the table."""
+    return f"{table}\n\n{EARLIER}" if measured.EARLIER in table else table
 
 
 def kinds() -> str:
@@ -128,13 +139,15 @@ def differences() -> str:
     if baselines is None or not names():
         return ""
     owners = baselines["recordings"]
-    records = {name: (read(name) or {})["systems"] for name in names()}
+    files = {name: read(name) or {} for name in names()}
+    records = {name: file["systems"] for name, file in files.items()}
+    marks = {name: measured.mark(file["system"]) for name, file in files.items()}
     others = dict(constants(baselines))
     others |= {f"{REFERENCE}{WAYS[way]}": scores for way, scores in records.get(REFERENCE, {}).items()}
     others |= {name: found["diarize"] for name, found in records.items()}
     rows = []
     for name, found in records.items():
-        row = [f"**{name}**"]
+        row = [f"**{name}**{marks[name]}"]
         for other, scores in others.items():
             if other == name:
                 row.append("")
@@ -151,14 +164,15 @@ def differences() -> str:
 def speech() -> str:
     rows = []
     for name in names(SPEECH):
-        shares = (read(name + SPEECH) or {})["shares"]
+        record = read(name + SPEECH) or {}
+        shares = record["shares"]
         lost = {"value": 1 - shares["speech"]["emotion"]["value"], "interval": None}
         if interval := shares["speech"]["emotion"]["interval"]:
             lost["interval"] = [1 - interval[1], 1 - interval[0]]
         others = [cell(shares[kind]["emotion"]) if kind in shares else "-" for kind in ("silence", "noise", "music", "other")]
-        rows.append([f"**{name}**", cell(lost), *others, cell(shares["other"]["not_neutral"])])
+        rows.append([f"**{name}**{measured.mark(record['system'])}", cell(lost), *others, cell(shares["other"]["not_neutral"])])
     head = ["", "speech without", "silence with", "noise with", "music with", "these three", "of it not neutral"]
-    return markdown(head, rows) if rows else ""
+    return explained(markdown(head, rows)) if rows else ""
 
 
 def noises() -> str:
@@ -171,6 +185,13 @@ def noises() -> str:
     return ""
 
 
+def tuned() -> str:
+    """Whose settings were chosen with earlier files; empty where all were chosen with those that are shipped."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(scoring.RESULTS.glob("tuning-*.json"))]
+    found = [record["name"] for record in records if "name" in record and measured.earlier(record)]
+    return f"The settings of {' and '.join(found)} were chosen with earlier files of these checkpoints.\n" if found else ""
+
+
 def page() -> str:
     baselines = read(BASELINES)
     if baselines is None:
@@ -178,7 +199,7 @@ def page() -> str:
     tested = baselines["tested"]
     totals = {name: sum(tested[name].values()) for name in ("mixtures", "speakers", "minutes")}
     introduction = INTRODUCTION.format(**totals, seed=baselines["seed"]["mixtures"], corpora=", ".join(tested["mixtures"]))
-    parts = [introduction.rstrip(), overview()]
+    parts = [introduction + tuned().rstrip("\n"), overview()]
     if table := differences():
         parts.append(f"Points of EDER (mean of the corpora) less than, or more than, others; below zero is better:\n\n{table}")
     parts.append(kinds())

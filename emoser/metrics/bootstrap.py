@@ -7,7 +7,7 @@ that of a draw is the sum of its speakers' matrices: one matrix product scores a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -85,8 +85,11 @@ def paired_bootstrap(
     return Difference(metric(labels, second) - metric(labels, first), interval_of(values, confidence), float(p_value))
 
 
-def drawn(groups: ArrayLike, repeats: int, seed: int) -> tuple[Counts, Counts]:
-    """The group of each clip as an index, and how often each group is in each draw (repeats, groups)."""
+def drawn(groups: ArrayLike, repeats: int, seed: int | Sequence[int]) -> tuple[Counts, Counts]:
+    """The group of each clip as an index, and how often each group is in each draw (repeats, groups).
+
+    Groups of the same number are drawn alike by the same seed: who averages several sets of speakers gives each a seed of its own.
+    """
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
         raise UsageError(f"a bootstrap over speakers needs at least two of them; given: {', '.join(map(str, names)) or 'none'}")

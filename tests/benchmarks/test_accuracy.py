@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("av")
 
-from benchmarks.accuracy import baselines, conditions, scoring, table
+from benchmarks import redraw
+from benchmarks.accuracy import baselines, conditions, evaluate, robustness, scoring, table
+from benchmarks.accuracy import clips as data
 from benchmarks.accuracy.clips import Clip
+from training import data as data_of_training
+from training.paths import corpora_root
 
 
 def made_up(count: int = 80, corpora: tuple[str, ...] = ("one", "two")) -> list[Clip]:
@@ -54,6 +59,19 @@ def test_a_system_against_itself_differs_by_nothing() -> None:
     guess = np.roll(truth.labels, 1)
     found = scoring.compare(truth, guess, guess)
     assert found["pooled"] == {"difference": 0.0, "interval": [0.0, 0.0], "p": 1.0}
+
+
+def test_corpora_of_as_many_speakers_are_drawn_apart() -> None:
+    """Three corpora of two speakers, of whom one is always understood and one never: all six at their best is a chance of 1 in 64."""
+    corpora = np.repeat(["one", "two", "three"], 8)
+    speakers = np.array([f"{corpus}/{index % 8 // 4}" for index, corpus in enumerate(corpora)])
+    truth = scoring.Truth.of(np.tile([0, 1, 2, 3], 6), corpora, speakers)
+    guess = np.where(np.arange(24) % 8 < 4, truth.labels, (truth.labels + 1) % 4)
+    found = scoring.score(truth, guess)
+    assert {tuple(part["interval"]) for part in found["corpora"].values()} == {(0.0, 1.0)}
+    assert found["mean_of_corpora"] == {"uar": 0.5, "interval": [0.1667, 0.8333]}
+    gain = scoring.compare(truth, guess, truth.labels)["mean_of_corpora"]
+    assert gain == {"difference": 0.5, "interval": [0.1667, 0.8333]}
 
 
 def test_classes_of_a_corpus_weigh_the_same_and_corpora_by_their_clips() -> None:
@@ -110,3 +128,49 @@ def test_tables_say_what_the_scores_say(tmp_path: Path, monkeypatch: pytest.Monk
     scoring.write("mine-robustness", {"conditions": []})
     assert table.evaluated() == table.evaluated("-robustness") == ["mine"]
     assert table.accuracy("speakers").splitlines()[2].startswith("| **mine** |")
+
+
+def test_intervals_are_drawn_anew_from_what_was_predicted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "RESULTS", tmp_path)
+    clips = made_up(160)
+    test = [clip for clip in clips if clip.part == "test"]
+    truth, what = scoring.Truth(test), data.described(test)
+    guess = np.roll(truth.labels, 1)
+    system = {"name": "classifier", "scores": scoring.score(truth, guess), "predictions": scoring.packed(guess)}
+    baseline = {"protocol": "speakers", **what, "systems": [system]}
+    scoring.write("baselines", baseline)
+    right = evaluate.record("speakers", "baselines", test, np.eye(4)[truth.labels], {"name": "mine"})
+    stale = right | {"scores": scoring.score(truth, guess), "minus_baselines": {}}
+    assert redraw.labels(stale, clips) == right
+    assert redraw.labels(baseline | {"systems": [system | {"scores": {}}]}, clips) == baseline
+    with pytest.raises(SystemExit, match="other clips"):
+        redraw.labels(stale, clips[:80])
+
+
+def test_conditions_keep_what_an_interval_is_drawn_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robustness, "degraded", lambda clips, condition: [condition.degrade(np.ones(1, np.float32), None)] * len(clips))
+    clips = made_up(160)
+    truth = scoring.Truth(clips)
+    tried = [conditions.Condition(name, "", lambda x, random, value=value: value * x) for name, value in (("clean", 1), ("quiet", 0.1))]
+    right = robustness.measure("m", lambda waves: truth.labels if waves[0][0] == 1 else np.roll(truth.labels, 1), clips, tried)
+    kept = ("name", "how", "predictions", "same_label")
+    stale = [{**{name: each[name] for name in kept}, **{name: {} for name in each if name not in kept}} for each in right]
+    assert redraw.conditions(stale, truth) == right
+    earlier = [{name: value for name, value in each.items() if name != "predictions"} for each in right]
+    without = redraw.conditions(earlier, truth)
+    assert [each["scores"]["mean_of_corpora"]["interval"] for each in without] == [None, None]
+    assert without[1]["minus_clean"]["mean_of_corpora"]["interval"] is None and right[1]["minus_clean"]["mean_of_corpora"]["interval"]
+    assert without[1]["scores"]["corpora"] == right[1]["scores"]["corpora"]
+
+
+@pytest.mark.skipif(corpora_root() is None, reason="needs the corpora (EMOSER_CORPORA)")
+def test_most_responses_are_of_rooms_that_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What conditions.py and the pages say of them: whoever holds rooms out whole has to change those words too."""
+    monkeypatch.setattr(data_of_training, "read", lambda file: file.parent.name)  # the room's folder in the place of its sound
+    counts = {part: Counter(data_of_training.rooms(None, part)) for part in ("train", "test")}
+    assert {place: (counts["test"][place], counts["train"][place]) for place in ("warehouse", "pori", "house")} == {
+        "warehouse": (4, 13),
+        "pori": (2, 10),
+        "house": (2, 8),
+    }
+    assert counts["test"].total() == 10 and table.PLACES in table.ROBUSTNESS.format(places=table.PLACES)

@@ -55,10 +55,28 @@ def test_a_moved_corpus_is_won_back() -> None:
 
 def test_the_page_has_a_mean_where_all_corpora_were_run(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {corpus: {"none": 0.5 + index / 10, "all": 0.8} for index, corpus in enumerate(["ravdess", "emodb", "emovo", "ased", "nemo"])}
-    now = {"strength": STRENGTH, "evenness": [UNEVEN, EVEN]}
+    now = {"strength": STRENGTH, "evenness": [UNEVEN, EVEN], "set": []}
     monkeypatch.setattr(unseen, "records", lambda: {"one": {"uar": whole, **now}, "two": {"uar": {"nemo": {"none": 0.4}}}})
     page = unseen.page()
-    assert "| **one** | 70.0 | 50.0 | 60.0 | 70.0 | 80.0 | 90.0 |" in page
-    assert "| **two** ¶ | - | - | - | - | - | 40.0 |" in page
+    assert "| **one** ¹ | 70.0 | 50.0 | 60.0 | 70.0 | 80.0 | 90.0 |" in page
+    assert "| **two** ² ¶ | - | - | - | - | - | 40.0 |" in page
     monkeypatch.setattr(unseen, "records", dict)
-    assert unseen.page() == ""
+    assert unseen.page() == unseen.of("one") == ""
+
+
+def test_heads_are_told_apart_by_what_their_runs_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    uar = {"nemo": {"none": 0.4}}
+    steps, pool = "schedule.steps=120", "model.pool=4"
+    found = {
+        "a": {"uar": uar},
+        "b": {"uar": uar, "set": [steps, pool]},
+        "c": {"uar": uar, "set": []},
+        "d": {"uar": uar, "set": [pool, steps]},
+    }
+    monkeypatch.setattr(unseen, "records", lambda: found)
+    page = unseen.page()
+    assert f"- ¹ b, d: `{pool}`, `{steps}`\n- ² c: {unseen.OWN}\n- ³ a: {unseen.UNKNOWN}\n" in page
+    rows = [line.split("**")[1] + line.split("**")[2][1] for line in page.splitlines() if line.startswith("| **")]
+    assert rows == ["b¹", "d¹", "c²", "a³"]
+    said = {name: unseen.of(name).splitlines()[-1].removeprefix("Settings of these runs beside the recipe's: ") for name in found}
+    assert said == {"a": "not recorded.", "b": f"`{pool}`, `{steps}`.", "c": f"{unseen.OWN}.", "d": f"`{pool}`, `{steps}`."}

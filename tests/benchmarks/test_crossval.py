@@ -18,8 +18,8 @@ from benchmarks.accuracy.clips import Clip
 from benchmarks.accuracy.crossval import page, references, results
 from benchmarks.accuracy.crossval.__main__ import main
 from benchmarks.accuracy.crossval.collect import collect, digest_of, options_of, result_of
-from benchmarks.accuracy.crossval.paired import MEAN, differences
-from benchmarks.accuracy.crossval.protocols import CORPORA, HEADS, MULTI, PROTOCOLS, Clips
+from benchmarks.accuracy.crossval.paired import MEAN, both, differences
+from benchmarks.accuracy.crossval.protocols import CORPORA, HEADS, MULTI, PROTOCOLS, RIDGE, Clips
 from benchmarks.accuracy.crossval.results import Result
 from benchmarks.accuracy.crossval.run import arguments_of
 from training.crossval import FoldScores, Protocol
@@ -66,7 +66,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(scoring, "RESULTS", tmp_path / "results")
     known = {corpus.name: clips(corpus.name) for corpus in CORPORA}
     row = {"emovo-leave-one-speaker-out-nothing-selected": result_of([fold("emovo", number, 6, 1) for number in (1, 2, 3)], known["emovo"])}
-    systems = {"ridge": {"summary": "a ridge classifier", "protocols": row}}
+    systems = {RIDGE: {"summary": "a ridge classifier", "protocols": row}}
+    systems["svm"] = {"summary": "an SVM", "trained_on": "training speakers alone", "protocols": row}
     scoring.write(results.BASELINES, {"clips": {name: each.to_dict() for name, each in known.items()}, "systems": systems})
     return tmp_path / "runs"
 
@@ -156,6 +157,21 @@ def test_differences_are_of_common_folds_and_seeds_with_the_mean_of_corpora() ->
     assert all(each.value == 0 and each.interval == (0, 0) for each in same.values())
 
 
+def test_a_reference_of_one_seed_stands_beside_every_seed_of_a_head() -> None:
+    own = {corpus: clips(corpus) for corpus in ("emovo", "nemo")}
+
+    def result(corpus: str, wrong: int, *runs: tuple[int, int]) -> Result:
+        return Result(result_of([fold(corpus, number, wrong, seed) for seed, number in runs], own[corpus]))
+
+    head = {"emovo": result("emovo", 0, (42, 1), (42, 2), (43, 1)), "nemo": result("nemo", 3, (42, 2))}
+    probe = {"emovo": result("emovo", 6, (1, 1), (1, 2), (1, 3)), "nemo": result("nemo", 0, (1, 1))}
+    assert differences(head, probe, "plain", own) == {}
+    found = differences(head, probe, "plain", own, any_seed=True)
+    assert {name: (each.value, each.count) for name, each in found.items()} == {"emovo": (0.5, 2)}  # of nemo no fold is common
+    pair = both(head["emovo"], probe["emovo"], "plain", "emovo", own["emovo"], any_seed=True)
+    assert pair is not None and len(pair.truth.labels) == 36 and (pair.second != pair.truth.labels).sum() == 18
+
+
 def test_the_page_says_what_ran(runs: Path) -> None:
     assert page.block() == ""
     emovo = "emovo-leave-one-speaker-out-nothing-selected"
@@ -169,9 +185,13 @@ def test_the_page_says_what_ran(runs: Path) -> None:
     assert "| **cnn-frozen** | - | 50.0 | - | - | - |" in plain and "| **lstm** | - | - | - | - | - |" in plain
     assert "| **shiftcnn-frozen** | - | 75.0 |" in plain and "| **shiftcnn-frozen** | - | 100.0 |" in adapted
     assert "| **shiftcnn-frozen**, multi-corpus | - | 100.0 (1 of 3) |" in plain
-    assert "| ridge | - | 50.0 |" in plain and "91.3 †" in plain and "91.3 †" not in adapted
+    assert "| whisper-ridge | - | 50.0 |" in plain and "91.3 †" in plain and "91.3 †" not in adapted
     assert "| EMOVO, 7 | +25.0 [" in adapted and "shiftcnn-frozen - cnn-frozen" in adapted
     assert "| n-div-8 | `model.head_options.n_div: 8` | EMOVO, 7 | 3 of 3 | 100.0 [100.0, 100.0] | +25.0 [" in adapted
+    ahead = adapted[adapted.index(f"| minus {RIDGE} |") : adapted.index("## Placement")]
+    assert "| **cnn-frozen** | - | +0.0 [+0.0, +0.0] | - | - | - | - |" in ahead and "| **shiftcnn-frozen** | - | +25.0 [" in ahead
+    assert "| **shiftcnn-frozen**, multi-corpus | - | +50.0 [" in ahead and "(1 of 3)" in ahead and "lstm" not in ahead
+    assert "svm: run earlier, trained on training speakers alone." in page.block() and page.run_earlier({}) == ""
     block = page.block()
     assert "**lstm**" not in block and block.count("| **cnn-frozen** |") == 2 and max(map(len, block.splitlines())) <= page.WIDTH
 

@@ -12,8 +12,11 @@ import pytest
 import soundfile
 
 pytest.importorskip("av")
+pytest.importorskip("sklearn")
+pytest.importorskip("torch")
 
 import emoser
+from benchmarks import measured, redraw
 from benchmarks.diarization import adapting, evaluate, mixtures, scoring, speech, table, tune
 from benchmarks.diarization.mixtures import Mixed
 from emoser.adaptation import Reference
@@ -67,6 +70,25 @@ def test_figures_of_constants_and_of_the_truth(mixed: list[Mixed]) -> None:
     assert gain == {"difference": -0.5, "interval": [-0.5, -0.5]}
 
 
+def test_corpora_of_as_many_speakers_are_drawn_apart(mixed: list[Mixed]) -> None:
+    """Three corpora of two speakers, of whom one is all right and one all wrong: all three means at their best is a chance of 1 in 64."""
+    third = [Mixed("nemo", each.path, replace(each.recording, speaker=each.recording.speaker + "-n")) for each in mixed[:4]]
+    three = [*mixed[:4], *third, *mixed[4:]]
+    lines = [list(each.recording.segments) if index % 2 else [(0.0, 4.0, "sad")] for index, each in enumerate(three)]
+    scores = scoring.score(three, lines)
+    assert all(part["eder"]["interval"] == [0.0, 1.0] for part in scores["corpora"].values())
+    assert scores["mean_of_corpora"]["eder"] == {"value": 0.5, "interval": [0.1667, 0.8333]}
+    owners = {"speakers": [each.recording.speaker for each in three], "corpora": [each.corpus for each in three]}
+    gain = scoring.difference(owners["speakers"], owners["corpora"], scores["rates"], [0.0] * 12)
+    assert gain["interval"] == pytest.approx([-5 / 6, -1 / 6])
+
+    stale = scores | {"mean_of_corpora": {name: figure | {"interval": [0, 1]} for name, figure in scores["mean_of_corpora"].items()}}
+    anew = redraw.drawn_anew({"systems": {"diarize": stale}}, owners)["systems"]["diarize"]
+    assert anew["mean_of_corpora"]["eder"] == scores["mean_of_corpora"]["eder"] and anew["corpora"] == scores["corpora"]
+    assert anew["mean_of_corpora"]["frame_uar"] == scores["mean_of_corpora"]["frame_uar"] | {"interval": None}
+    assert redraw.drawn_anew({"diarization": stale}, owners)["diarization"] == anew
+
+
 def test_a_checkpoint_in_all_its_ways(mixed: list[Mixed], registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = emoser.load("miniature")
     record = evaluate.of_checkpoint(model, mixed)
@@ -88,6 +110,13 @@ def test_a_checkpoint_in_all_its_ways(mixed: list[Mixed], registry: Path, tmp_pa
     own = record["systems"]["diarize"]["mean_of_corpora"]["eder"]["value"]
     assert f"| **shiftcnn** | {100 * (own - 0.5):+.1f} (" in table.differences()
     assert "8 of 4 speakers" in table.page()
+    assert measured.EARLIER not in table.page()
+    stale = {"name": "miniature", "sha256": "0" * 64}
+    scoring.write(tmp_path / "shiftcnn.json", {**common, **record, "system": stale})
+    scoring.write(tmp_path / "tuning-shiftcnn.json", stale)
+    assert table.overview().count(f"| **shiftcnn** {measured.EARLIER} |") == 1 and f"windows {measured.EARLIER} |" in table.overview()
+    assert f"| **shiftcnn** {measured.EARLIER} |" in table.differences() and table.overview().endswith(table.EARLIER)
+    assert "settings of miniature were chosen with earlier files" in table.page()
     scoring.write(tmp_path / "shiftcnn.json", {**common, "tested": {"sha256": "other"}, **record})
     with pytest.raises(SystemExit, match="other mixtures"):
         table.overview()
@@ -169,6 +198,6 @@ def test_the_page_of_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(scoring, "RESULTS", tmp_path)
     pieces = [(0.0, 2.0, "speech", ""), (2.0, 3.0, "noise", "rain"), (3.0, 4.0, "music", "")]
     shares = speech.shares([speech.counts(pieces, [(0.0, 1.5, "sad"), (1.5, 2.5, "neutral")])] * 2)
-    scoring.write(tmp_path / "m-speech.json", {"shares": shares})
+    scoring.write(tmp_path / "m-speech.json", {"system": {"name": "m", "sha256": "0"}, "shares": shares})
     row = "| **m** | 0.0 (0.0 to 0.0) | - | 50.0 (50.0 to 50.0) | 0.0 (0.0 to 0.0) | 25.0 (25.0 to 25.0) | 0.0 (0.0 to 0.0) |"
     assert row in table.speech() and "| rain | 2 | 50.0 |" in table.noises() and table.names() == []

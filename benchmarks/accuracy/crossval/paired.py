@@ -41,9 +41,15 @@ class Both:
     folds: int
 
 
-def both(first: Result, second: Result, read_out: str, corpus: str, clips: Clips) -> Both | None:
-    """On the seeds and folds that both have; None where there are none. Seeds are pooled: a clip stands there once for each."""
+def both(first: Result, second: Result, read_out: str, corpus: str, clips: Clips, any_seed: bool = False) -> Both | None:
+    """On the seeds and folds that both have; None where there are none. Seeds are pooled: a clip stands there once for each.
+
+    any_seed: `second` has one seed alone, which means nothing to it, and stands beside every seed of `first`.
+    """
     one, other = first.predictions(read_out, clips), second.predictions(read_out, clips)
+    if any_seed:
+        by_fold = {fold: guess for (_, fold), guess in other.items()}
+        other = {(seed, fold): by_fold[fold] for seed, fold in one if fold in by_fold}
     common = [key for key in one if key in other]
     if not common:
         return None
@@ -54,13 +60,14 @@ def both(first: Result, second: Result, read_out: str, corpus: str, clips: Clips
 
 
 def differences(
-    first: Mapping[str, Result], second: Mapping[str, Result], read_out: str, clips: Mapping[str, Clips]
+    first: Mapping[str, Result], second: Mapping[str, Result], read_out: str, clips: Mapping[str, Clips], any_seed: bool = False
 ) -> dict[str, Difference]:
     """`first` minus `second`, by corpus; and where there are several, the mean of the corpora (`MEAN`), speakers drawn inside each.
 
-    The mean leaves out corpora of which one speaker alone was compared.
+    The mean leaves out corpora of which one speaker alone was compared. `any_seed`: as for `both`.
     """
-    pairs = {name: both(first[name], second[name], read_out, name, clips[name]) for name in clips if name in first and name in second}
+    common = [name for name in clips if name in first and name in second]
+    pairs = {name: both(first[name], second[name], read_out, name, clips[name], any_seed) for name in common}
     found, several = {}, {}
     for corpus, pair in pairs.items():
         if pair is not None and len(np.unique(pair.truth.speakers)) > 1:

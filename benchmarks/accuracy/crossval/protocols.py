@@ -18,6 +18,7 @@ TWINS = tuple((shift + suffix, plain + suffix) for suffix in ("", "-frozen") for
 HEADS = tuple(name for shift, plain in TWINS for name in (plain, shift))
 ABLATION = "ablation-"  # how the names of ablation runs begin
 BASE = "shiftcnn-frozen"  # what an ablation run is compared with
+RIDGE = "whisper-ridge"  # the reference row that every head is compared with
 MULTI = "-multi-corpus-beside"
 READ_OUTS = ("plain", "adapted")
 
