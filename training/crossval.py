@@ -197,7 +197,7 @@ def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldSco
         adapted=adapted.astype(np.float32),
         targets=np.array([example.target for example in examples.test]),
         speakers=speakers,
-        files=np.array([example.utterance.path for example in examples.test]),
+        files=np.array([example.utterance.name for example in examples.test]),
         temperature=temperature,
     )
 
@@ -211,7 +211,7 @@ def examples_from(parts: dict[str, list[Manifest]], classes: Sequence[str]) -> E
         )
         for part, manifests in parts.items()
     }
-    rows = [f"{part} {item.corpus} {item.utterance.path} {item.target}" for part, items in found.items() for item in items]
+    rows = [f"{part} {item.corpus} {item.utterance.name} {item.target}" for part, items in found.items() for item in items]
     return Examples(
         **found,
         checksum=hashlib.sha256("\n".join(rows).encode()).hexdigest(),

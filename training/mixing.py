@@ -28,9 +28,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from emoser.audio import SAMPLE_RATE, load_audio
+from emoser.audio import SAMPLE_RATE
 from emoser.errors import EmoserError
 from training.corpora import CorpusError, Manifest, Utterance, default_split, load
+from training.data import samples_of
 
 Samples = NDArray[np.float32]
 
@@ -60,7 +61,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        return f"{self.utterance.corpus}/{self.utterance.path}"
+        return f"{self.utterance.corpus}/{self.utterance.name}"
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,6 @@ def trimmed(samples: Samples) -> Samples:
     energy = np.pad(samples.astype(np.float64) ** 2, (0, blocks * BLOCK - len(samples))).reshape(blocks, BLOCK).sum(1)
     active = np.flatnonzero(energy >= SILENCE_RATIO * energy.max())
     return samples[active[0] * BLOCK : (active[-1] + 1) * BLOCK]
-
-
-def samples_of(source: Source) -> Samples:
-    """The clip itself: its channel, and its part of the file."""
-    item = source.utterance
-    (clip,) = load_audio(source.file, channel="mix" if item.channel is None else item.channel)
-    start = round((item.start or 0.0) * SAMPLE_RATE)
-    return clip.waveform[start : None if item.end is None else round(item.end * SAMPLE_RATE)]
 
 
 def write(mixtures: Iterator[Mixture], folder: Path) -> Manifest:
