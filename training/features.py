@@ -26,6 +26,7 @@ from training.augment import RATE, Augmenter, Chances, Samples
 from training.data import Example, noises, rooms, samples_of
 from training.encoders import build_encoder
 from training.encoders.compact import halve
+from training.mixing import CORPUS as MIXTURES
 from training.recipe import without_none
 
 CLIPS_A_PART = 400
@@ -57,6 +58,12 @@ class Source:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def indexed_as(example: Example) -> str:
+    """What a cache calls a clip of its corpus: its name and, of a mixture, its content: every folder of mixtures has the same names."""
+    clip = example.utterance
+    return f"{clip.name} {clip.sha256[:16]}" if clip.corpus == MIXTURES and clip.sha256 else clip.name
+
+
 class Features:
     """Reads a cache: `get(example, view)` is float16 (frames, layers * 384), mapped from the disk."""
 
@@ -66,13 +73,13 @@ class Features:
         self._arrays: dict[Path, NDArray[np.float16]] = {}
 
     def get(self, example: Example, view: int) -> NDArray[np.float16]:
-        path, start, frames = self.places(example.corpus, view)[example.utterance.name]
+        path, start, frames = self.places(example.corpus, view)[indexed_as(example)]
         if path not in self._arrays:
             self._arrays[path] = np.load(path, mmap_mode="r")
         return self._arrays[path][start : start + frames]
 
     def frames(self, example: Example, view: int) -> int:
-        return self.places(example.corpus, view)[example.utterance.name][2]
+        return self.places(example.corpus, view)[indexed_as(example)][2]
 
     def places(self, corpus: str, view: int) -> dict[str, tuple[Path, int, int]]:
         if (corpus, view) not in self._places:
@@ -93,7 +100,7 @@ def build(source: Source, cache: Path, jobs: Iterable[tuple[int, Sequence[Exampl
     for view, examples in jobs:
         for corpus in sorted({example.corpus for example in examples}):
             known = present.places(corpus, view)
-            missing = [example for example in examples if example.corpus == corpus and example.utterance.name not in known]
+            missing = [example for example in examples if example.corpus == corpus and indexed_as(example) not in known]
             missing.sort(key=lambda example: (example.utterance.duration or 0.0, example.utterance.name))
             parts += [(corpus, view, missing[i : i + CLIPS_A_PART]) for i in range(0, len(missing), CLIPS_A_PART)]
     if parts:
@@ -160,7 +167,7 @@ def _compute(part: tuple[Path, str, int, list[Example]]) -> str:
         batch.append(clip)
     states += _worker.states(batch)
     starts = np.cumsum([0, *(len(state) for state in states)])
-    index = {example.utterance.name: (int(start), len(state)) for example, start, state in zip(examples, starts[:-1], states, strict=True)}
+    index = {indexed_as(example): (int(start), len(state)) for example, start, state in zip(examples, starts[:-1], states, strict=True)}
     text = json.dumps(index)
     name = f"{corpus}-view{view}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     partial = folder / f"{name}.{os.getpid()}.partial"  # another process may be at the same part

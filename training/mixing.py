@@ -15,6 +15,7 @@ name among its corpora.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import sys
@@ -203,6 +204,7 @@ def write(mixtures: Iterator[Mixture], folder: Path) -> Manifest:
                 label="+".join(part.emotion for part in mixture.parts),
                 text=mixture.text,
                 duration=mixture.duration,
+                sha256=hashlib.sha256((folder / path).read_bytes()).hexdigest(),
                 segments=tuple((part.start, part.end, part.emotion) for part in mixture.parts),
             )
         )

@@ -18,6 +18,9 @@ from training.corpora import CorpusError, Utterance
 from training.data import Example, examples_of, read, samples_of
 from training.encoders.compact import CompactEncoder
 from training.features import Source, build
+from training.mixing import CORPUS as MIXTURES
+from training.mixing import Plan, render, write
+from training.mixing import Source as Clip
 from training.recipe import Recipe
 
 
@@ -216,3 +219,19 @@ def test_clips_cut_out_of_one_file_are_heard_and_kept_apart(source: Source, reco
 def test_a_part_without_audio_is_an_error(recording: Path, part: dict[str, float]) -> None:
     with pytest.raises(CorpusError, match=r"long\.wav \[.* s of audio; the file lasts 2\.00 s"):
         samples_of(part_of(recording, **part))
+
+
+def test_two_folders_of_mixtures_do_not_share_states(source: Source, recording: Path, inline: type[Inline], tmp_path: Path) -> None:
+    found = []
+    for name, start in (("train", 0.0), ("test", 1.0)):
+        clip = Clip(part_of(recording, start=start, end=start + 0.5).utterance, recording)
+        manifest = write(iter([render(Plan("ada-0000", "demo/ada", (clip,)))]), tmp_path / name)
+        found += [Example(clip, manifest.file(clip), 0) for clip in manifest]
+    first, second = found
+    assert first.utterance.path == second.utterance.path and first.corpus == MIXTURES
+    both = build(source, tmp_path / "both", [(0, [first])]) and build(source, tmp_path / "both", [(0, [second])])
+    alone = build(source, tmp_path / "alone", [(0, [second])])
+    assert np.array_equal(both.get(second, 0), alone.get(second, 0)) and not np.array_equal(both.get(first, 0), both.get(second, 0))
+    # mixtures that were written before their files were hashed keep the states that they have
+    before = replace(first, utterance=replace(first.utterance, sha256=""))
+    assert list(build(source, tmp_path / "before", [(0, [before])]).places(MIXTURES, 0)) == ["audio/ada-0000.flac"]
