@@ -27,6 +27,7 @@ from training.adaptation import adapted_logits, pooled_clips, reference_of
 from training.corpora import EMOTIONS, Manifest, Utterance, default_split, load
 from training.data import Example, Examples
 from training.folds import Fold, folds_of, selected_on_test
+from training.heard import check_unheard
 from training.leaving_out import WITHOUT, fit_encoder
 from training.loop import fit
 from training.recipe import Recipe, RecipeError
@@ -103,10 +104,14 @@ class FoldScores:
 
 
 def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tuple[str, ...], list[FoldScores], Path]:
-    """Trains and tests what is missing. Returns the labels, the scores of all folds and seeds, and the folder they lie in."""
+    """Trains and tests what is missing. Returns the labels, the scores of all folds and seeds, and the folder they lie in.
+
+    Raises RecipeError where a run that the recipe goes on from has heard a speaker of the corpus.
+    """
     recipe = unknowing(recipe, protocol)
     fit_encoder(recipe, places)
     manifest = labelled(load(protocol.corpus, places.corpora), recipe)
+    check_unheard(recipe, manifest, (), places.runs, places.corpora)  # by anybody: whoever trains one fold is tested in another
     labels = protocol.labels or labels_of(manifest)
     unknown = sorted(set(labels) - {word(clip) for clip in manifest})
     if unknown:
@@ -161,11 +166,16 @@ def run_fold(
 
 def unknowing(recipe: Recipe, protocol: Protocol) -> Recipe:
     """The recipe, which goes on from runs alone that never heard the corpus, whose speakers the folds hold out: from the encoder of such a
-    run where it names one, and from the read-outs of its own where the other corpora train before."""
+    run where it names one, and from the read-outs of its own where the other corpora train before. Raises RecipeError where that run has
+    trained blocks of the encoder: its read-outs would not fit the blocks that each fold begins with."""
     model, without = recipe.model, f"{WITHOUT}{protocol.corpus}"
     if model.encoder_of is not None:
         model = dataclasses.replace(model, encoder_of=model.encoder_of + without)
     if protocol.multi_corpus == "before":
+        if model.frozen_blocks < model.blocks:
+            raise RecipeError(
+                f"--multi-corpus before: {recipe.name} trains blocks of the encoder, which its read-outs fit alone; a wholly frozen one can"
+            )
         model = dataclasses.replace(model, readouts_of=recipe.name + without)
     return dataclasses.replace(recipe, model=model)
 

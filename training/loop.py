@@ -197,7 +197,8 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     the last step is kept and nothing calibrated."""
     accelerator = begin(recipe.schedule)
     draws = Draws(recipe, examples.train, features, accelerator.process_index)
-    _standardise(model, draws)
+    if recipe.model.readouts_of is None:  # else they go on from the scale that they were taught on
+        _standardise(model, draws)
     voices = draws.voices if recipe.schedule.voices else None
     if voices is not None:
         _listen(model, draws)
