@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +28,9 @@ from training.data import Example, Examples
 from training.folds import Fold, folds_of, selected_on_test
 from training.heard import check_unheard
 from training.leaving_out import WITHOUT, fit_encoder
-from training.loop import fit
+from training.loop import fit, forget_progress
 from training.recipe import Recipe, RecipeError
 from training.runs import Places, Prepared, prepared_with
-from training.steps import RUNNING
 
 Select = Literal["validation", "nothing", "test-as-published"]
 
@@ -160,7 +158,7 @@ def run_fold(
     prepared = prepared_with(recipe, places, examples, folder)
     scores = train_and_test(prepared, fold.name, as_published=protocol.select == "test-as-published")
     scores.save(folder / "scores.npz", key)
-    (folder / RUNNING).unlink(missing_ok=True)
+    forget_progress(folder)
     return scores
 
 
@@ -222,11 +220,7 @@ def examples_from(parts: dict[str, list[Manifest]], classes: Sequence[str]) -> E
         for part, manifests in parts.items()
     }
     rows = [f"{part} {item.corpus} {item.utterance.name} {item.target}" for part, items in found.items() for item in items]
-    return Examples(
-        **found,
-        checksum=hashlib.sha256("\n".join(rows).encode()).hexdigest(),
-        description={part: dict(sorted(Counter(item.corpus for item in items).items())) for part, items in found.items()},
-    )
+    return Examples(**found, checksum=hashlib.sha256("\n".join(rows).encode()).hexdigest())
 
 
 def other_corpora(recipe: Recipe, places: Places, corpus: str) -> list[Manifest]:

@@ -42,7 +42,12 @@ class Examples:
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     checksum: str
-    description: dict[str, dict[str, int]]
+
+    @property
+    def description(self) -> dict[str, dict[str, int]]:
+        """How many clips of each corpus each part has."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: dict(sorted(Counter(item.corpus for item in items).items())) for part, items in parts.items()}
 
 
 def examples_of(data: Data, corpora: str | Path | None = None) -> Examples:
@@ -77,7 +82,6 @@ def examples_of(data: Data, corpora: str | Path | None = None) -> Examples:
         validation=tuple(parts["validation"]),
         test=tuple(parts["test"]),
         checksum=Manifest.join(manifests).checksum() if len(manifests) > 1 else manifests[0].checksum(),
-        description={part: dict(sorted(Counter(item.corpus for item in items).items())) for part, items in parts.items()},
     )
 
 

@@ -39,7 +39,7 @@ from training.runs import START_WEIGHTS, Places, rounded
 from training.steps import RUNNING, Running, set_rates
 
 MOST_FRAMES = 500_000  # that the clusters are fitted on
-VALIDATED = 400  # clips, at most
+VALIDATED = 400  # clips: of n times as many and more, every n-th, so that there are fewer than twice these
 
 log = logging.getLogger(__name__)
 

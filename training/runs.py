@@ -30,10 +30,9 @@ from training.data import Examples, examples_of
 from training.evaluate import calibration_error, score
 from training.features import Features, Source, build
 from training.heard import check_unheard
-from training.loop import fit, logits_of
+from training.loop import fit, forget_progress, logits_of
 from training.model import LAST_OF_STATISTICS, EmotionModel
 from training.recipe import Recipe, RecipeError
-from training.steps import RUNNING
 
 CLONE = Path(__file__).resolve().parents[1]
 RECORDS = Path(__file__).parent / "records"
@@ -176,7 +175,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "history": fitted.history,
     }
     (prepared.folder / "record.json").write_text(json.dumps(rounded(record), indent=1) + "\n")
-    (prepared.folder / RUNNING).unlink(missing_ok=True)
+    forget_progress(prepared.folder)
     log.info("kept step %d of %d; temperature %.3f", fitted.step, recipe.schedule.steps, fitted.temperature)
     return prepared
 

@@ -21,7 +21,7 @@ from training.data import Examples
 from training.loop import logits_of
 from training.recipe import Recipe, RecipeError
 from training.report import markdown, report, scored
-from training.runs import Places, Prepared
+from training.runs import Places, Prepared, prepare
 
 pytestmark = pytest.mark.usefixtures("accelerate_anew")
 FROZEN = ("model.frozen_blocks=2", "model.first_layer=1", "model.statistics=8", "schedule.steps=2", "schedule.evaluate_every=2")
@@ -124,12 +124,10 @@ def test_with_nothing_selected_the_last_step_is_kept_and_nothing_calibrated(tiny
     _, (scores,), folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing"))
     assert scores.temperature == 1.0 and np.isfinite(scores.logits).all()
     record = json.loads((folder / "seed-1" / "fold-1-03" / "record.json").read_text(encoding="utf-8"))
-    assert record["kept_step"] == 2 and record["clips"]["validation"] == {"emodb": 7}  # named in the record as the fold has them
+    assert record["kept_step"] == 2 and record["clips"] == {"train": {"emodb": 21}, "validation": {}, "test": {"emodb": 7}}
 
 
 def test_a_frozen_model_reads_the_cached_layers_as_it_reads_the_waveform(done: Any, tiny: Callable[..., Recipe], places: Places) -> None:
-    from training.runs import prepare
-
     prepared = prepare(tiny(*FROZEN), places)
     example = prepared.examples.test[0]
     state = prepared.features.get(example, 0)
@@ -148,8 +146,6 @@ def test_a_frozen_model_reads_the_cached_layers_as_it_reads_the_waveform(done: A
 
 
 def test_adapted_logits_follow_the_group(done: Any, tiny: Callable[..., Recipe], places: Places) -> None:
-    from training.runs import prepare
-
     prepared = prepare(tiny(*FROZEN), places)
     model, test = prepared.model(), prepared.examples.test
     reference = reference_of(model, prepared.examples.train, prepared.features, 4)
@@ -162,6 +158,28 @@ def test_adapted_logits_follow_the_group(done: Any, tiny: Callable[..., Recipe],
     np.testing.assert_allclose(adapted_logits(model, part, speakers[chosen], reference, 4, 1.0), whole[chosen], atol=1e-4)
     plain = logits_of(model, test, prepared.features, 0)[:, :4]
     assert not np.allclose(whole, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+def test_a_model_is_adapted_and_corrected_where_it_is(tiny: Callable[..., Recipe], places: Places, device: str) -> None:
+    prepared = prepare(tiny(*FROZEN), places)
+    model, test = prepared.model(), prepared.examples.test
+    reference = reference_of(model, prepared.examples.train, prepared.features, 4)
+    pooled = pooled_clips(model, test, prepared.features)
+    arguments = (np.array([example.speaker for example in test]), reference, 4, 1.0)
+    expected = adapted_logits(model, pooled, *arguments)
+    model.to(device)
+    moves: list[torch.device] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Module, "cpu", lambda self: moves.append(torch.device("cpu")) or self)
+        found = adapted_logits(model, pooled, *arguments)
+    assert not moves and {parameter.device.type for parameter in model.parameters()} == {device}
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    before = logits_of(model, test, prepared.features, 0)
+    model.add_offsets(torch.tensor([1.0, -2.0]))
+    np.testing.assert_allclose(
+        logits_of(model, test, prepared.features, 0)[:, :3] - before[:, :3], [[1.0, -2.0, 0.0]] * len(test), atol=1e-4
+    )
 
 
 def test_the_command(done: Any, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
