@@ -16,7 +16,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -101,8 +101,17 @@ class FoldScores:
             return cls(**scalars, **{name: arrays[name] for name in ("logits", "adapted", "targets", "speakers", "files")})
 
 
-def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tuple[str, ...], list[FoldScores], Path]:
-    """Trains and tests what is missing. Returns the labels, the scores of all folds and seeds, and the folder they lie in.
+class Crossvalidated(NamedTuple):
+    """All that is finished in a folder, of whatever seeds, and `folds`, the names of all folds: some may be missing."""
+
+    labels: tuple[str, ...]
+    scores: list[FoldScores]
+    folder: Path
+    folds: tuple[str, ...]
+
+
+def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> Crossvalidated:
+    """Trains and tests what is missing of the folds and seeds that the protocol names. Returns these and what was finished before.
 
     Raises RecipeError where a run that the recipe goes on from has heard a speaker of the corpus.
     """
@@ -121,24 +130,45 @@ def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tu
         raise RecipeError(f"no fold {', '.join(protocol.only)}; there are {', '.join(fold.name for fold in found)}")
     others = other_corpora(recipe, places, protocol.corpus) if protocol.multi_corpus == "beside" else []
     root = places.runs / "crossval" / recipe.name / protocol.name
-    scores = []
+    scores = {}
     for seed in protocol.seeds:
         for fold in chosen:
             log.info("%s, %s: fold %s of %d, seed %d", recipe.name, protocol.name, fold.name, len(found), seed)
-            scores.append(run_fold(recipe, places, protocol, fold, labels, others, seed, root / f"seed-{seed}" / f"fold-{fold.name}"))
-    return labels, scores, root
+            planned = plan_fold(recipe, protocol, fold, labels, others, seed)
+            scores[seed, fold.name] = run_fold(planned, places, protocol, folder_of(root, seed, fold))
+    for seed in seeds_in(root):
+        for fold in found:
+            if (seed, fold.name) not in scores and folder_of(root, seed, fold).is_dir():
+                planned = plan_fold(recipe, protocol, fold, labels, others, seed)
+                if (before := finished(planned, folder_of(root, seed, fold))) is not None:
+                    scores[seed, fold.name] = before
+    names = tuple(fold.name for fold in found)
+    order = sorted(scores, key=lambda key: (key[0], names.index(key[1])))
+    return Crossvalidated(labels, [scores[key] for key in order], root, names)
 
 
-def run_fold(
-    recipe: Recipe,
-    places: Places,
-    protocol: Protocol,
-    fold: Fold,
-    labels: tuple[str, ...],
-    others: Sequence[Manifest],
-    seed: int,
-    folder: Path,
-) -> FoldScores:
+def folder_of(root: Path, seed: int, fold: Fold) -> Path:
+    return root / f"seed-{seed}" / f"fold-{fold.name}"
+
+
+def seeds_in(root: Path) -> list[int]:
+    """The seeds that were begun."""
+    return sorted(int(folder.name.removeprefix("seed-")) for folder in root.glob("seed-*"))
+
+
+@dataclass(frozen=True)
+class PlannedFold:
+    """A fold's recipe and clips; `key` tells its scores from those of other settings."""
+
+    name: str
+    recipe: Recipe
+    examples: Examples
+    key: str
+
+
+def plan_fold(
+    recipe: Recipe, protocol: Protocol, fold: Fold, labels: tuple[str, ...], others: Sequence[Manifest], seed: int
+) -> PlannedFold:
     split = selected_on_test(fold.split) if protocol.select == "test-as-published" else fold.split
     more = tuple(sorted({word(clip) for other in others for clip in other if word(clip)} - set(labels)))
     data = dataclasses.replace(
@@ -152,14 +182,28 @@ def run_fold(
     elif protocol.select == "nothing":
         examples = dataclasses.replace(examples, train=(*examples.train, *examples.validation), validation=())
     key = hashlib.sha256(f"{recipe.checksum()} {protocol.select} {examples.checksum}".encode()).hexdigest()
-    done = FoldScores.read(folder / "scores.npz", key)
+    return PlannedFold(fold.name, recipe, examples, key)
+
+
+def run_fold(planned: PlannedFold, places: Places, protocol: Protocol, folder: Path) -> FoldScores:
+    """Trains and tests the fold, unless its scores are there. Raises RecipeError where those are of other settings."""
+    done = FoldScores.read(folder / "scores.npz", planned.key)
     if done is not None:
         return done
-    prepared = prepared_with(recipe, places, examples, folder)
-    scores = train_and_test(prepared, fold.name, as_published=protocol.select == "test-as-published")
-    scores.save(folder / "scores.npz", key)
+    prepared = prepared_with(planned.recipe, places, planned.examples, folder)
+    scores = train_and_test(prepared, planned.name, as_published=protocol.select == "test-as-published")
+    scores.save(folder / "scores.npz", planned.key)
     forget_progress(folder)
     return scores
+
+
+def finished(planned: PlannedFold, folder: Path) -> FoldScores | None:
+    """The fold's scores, where they are there and of the same settings."""
+    try:
+        return FoldScores.read(folder / "scores.npz", planned.key)
+    except RecipeError as error:
+        log.warning("left out of the report: %s", error)
+        return None
 
 
 def unknowing(recipe: Recipe, protocol: Protocol) -> Recipe:

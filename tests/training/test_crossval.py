@@ -41,7 +41,7 @@ def done(tree: Path, cache: Path, tiny: Callable[..., Recipe], tmp_path_factory:
 
 
 def test_folds_seeds_and_labels(done: Any) -> None:
-    _, _, _, labels, scores, folder = done
+    _, _, _, labels, scores, folder, folds = done
     assert labels == ("neutral", "happy", "angry", "sad", "fear", "boredom")  # the corpus's own word where there is none of ours
     assert [(fold.seed, fold.fold) for fold in scores] == [(1, "1-03"), (1, "2-08"), (2, "1-03"), (2, "2-08")]
     for fold in scores:
@@ -50,16 +50,17 @@ def test_folds_seeds_and_labels(done: Any) -> None:
         assert not np.allclose(fold.logits, fold.adapted)
     assert not np.allclose(scores[0].logits, scores[2].logits)  # another seed
     assert folder.name == "emodb-leave-one-speaker-out"
+    assert folds == ("1-03", "2-08", "3-09", "4-10")
 
 
 def test_finished_folds_are_kept(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe, places, protocol, _, scores, _ = done
+    recipe, places, protocol, _, scores, *_ = done
 
     def no_fit(*_: Any) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(crossval, "fit", no_fit)
-    _, again, _ = run_crossval(recipe, places, protocol)
+    again = run_crossval(recipe, places, protocol).scores
     for first, second in zip(scores, again, strict=True):
         assert np.array_equal(first.logits, second.logits) and first.temperature == second.temperature
     with pytest.raises(RecipeError, match="of another recipe"):
@@ -69,7 +70,7 @@ def test_finished_folds_are_kept(done: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_report_holds_every_fold_and_both_columns(done: Any, tmp_path: Path) -> None:
-    recipe, _, protocol, labels, scores, _ = done
+    recipe, _, protocol, labels, scores, *_ = done
     found = report(recipe, protocol, labels, scores, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text())["protocol"] == protocol.name
     for column, field in (("plain", "logits"), ("adapted", "adapted")):
@@ -87,6 +88,19 @@ def test_a_report_holds_every_fold_and_both_columns(done: Any, tmp_path: Path) -
     assert "upper bound" in markdown(found | {"select": "test-as-published"})
 
 
+def test_a_report_of_one_fold_or_seed_holds_what_was_finished_before_and_says_what_is_missing(done: Any, tmp_path: Path) -> None:
+    recipe, places, protocol, labels, scores, _, folds = done
+    for part in (replace(protocol, only=("2",)), replace(protocol, seeds=(2,)), replace(protocol, seeds=(1,), only=("1-03",))):
+        again = run_crossval(recipe, places, part)
+        assert [(fold.seed, fold.fold) for fold in again.scores] == [(fold.seed, fold.fold) for fold in scores] and again.folds == folds
+    found = report(recipe, protocol, labels, scores[:3], tmp_path, folds)
+    assert found["missing"] == {"1": ["3-09", "4-10"], "2": ["2-08", "3-09", "4-10"]}
+    text = (tmp_path / "report.md").read_text()
+    assert "**Not all folds are finished: seed 1 lacks 3-09, 4-10; seed 2 lacks 2-08, 3-09, 4-10. The figures" in text
+    report(recipe, protocol, labels, scores, tmp_path, ["1-03", "2-08"])
+    assert "Not all folds" not in (tmp_path / "report.md").read_text()
+
+
 def test_selection_as_published_is_named_and_sees_the_test_clips(
     tiny: Callable[..., Recipe], places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,10 +116,10 @@ def test_selection_as_published_is_named_and_sees_the_test_clips(
     monkeypatch.setattr(crossval, "train_and_test", spy)
     recipe = tiny(*FROZEN)
     run_crossval(recipe, places, replace(PLAIN, only=("1",)))
-    _, _, folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="test-as-published"))
+    folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="test-as-published")).folder
     assert folder.name.endswith("selected-on-test-as-published")
     run_crossval(recipe, places, replace(PLAIN, only=("1",), multi_corpus="beside"))
-    _, _, blind_folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing"))
+    blind_folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing")).folder
     assert blind_folder.name == "emodb-leave-one-speaker-out-nothing-selected"
     honest, published, multi, blind = seen
     speakers = [{example.speaker for example in part} for part in (honest.train, honest.validation, honest.test)]
@@ -121,7 +135,7 @@ def test_selection_as_published_is_named_and_sees_the_test_clips(
 
 def test_with_nothing_selected_the_last_step_is_kept_and_nothing_calibrated(tiny: Callable[..., Recipe], places: Places) -> None:
     recipe = tiny(*FROZEN, "schedule.evaluate_every=1")
-    _, (scores,), folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing"))
+    _, (scores,), folder, _ = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing"))
     assert scores.temperature == 1.0 and np.isfinite(scores.logits).all()
     record = json.loads((folder / "seed-1" / "fold-1-03" / "record.json").read_text(encoding="utf-8"))
     assert record["kept_step"] == 2 and record["clips"] == {"train": {"emodb": 21}, "validation": {}, "test": {"emodb": 7}}
