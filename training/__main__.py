@@ -139,9 +139,9 @@ def _crossval(recipe: Recipe, places: Places, options: argparse.Namespace) -> No
 
     several = {name: tuple(getattr(options, name)) for name in ("seeds", "labels", "only")}
     protocol = Protocol(options.corpus, options.folds, options.groups, select=options.select, multi_corpus=options.multi_corpus, **several)
-    labels, scores, folder = run_crossval(recipe, places, protocol)
-    report(recipe, protocol, labels, scores, folder)
-    print((folder / "report.md").read_text(encoding="utf-8"))
+    found = run_crossval(recipe, places, protocol)
+    report(recipe, protocol, found.labels, found.scores, found.folder, found.folds)
+    print((found.folder / "report.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

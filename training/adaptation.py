@@ -15,7 +15,7 @@ from training.features import Features
 from training.loop import whole_clips
 from training.model import Adjustment, EmotionModel, Pooled
 
-MOST_CLIPS = 4000  # that a reference is taken from
+MANY_CLIPS = 4000  # that a reference is taken from: of n times as many and more, every n-th, so that there are fewer than twice these
 
 
 @torch.inference_mode()
@@ -35,9 +35,9 @@ def pooled_clips(model: EmotionModel, examples: Sequence[Example], features: Fea
 
 
 def reference_of(model: EmotionModel, examples: Sequence[Example], features: Features, own: int) -> Reference:
-    """Of the training clips labelled with one of the first `own` classes; of many, evenly spaced ones."""
+    """Of the training clips labelled with one of the first `own` classes; of `MANY_CLIPS` times n and more, every n-th."""
     known = [example for example in examples if example.target < own]
-    known = known[:: max(1, len(known) // MOST_CLIPS)]
+    known = known[:: max(1, len(known) // MANY_CLIPS)]
     vectors = pooled_clips(model, known, features).vector.numpy()
     targets = np.array([example.target for example in known])
     return Reference.of(vectors, targets, np.array([example.speaker for example in known]))
@@ -47,15 +47,17 @@ def reference_of(model: EmotionModel, examples: Sequence[Example], features: Fea
 def adapted_logits(
     model: EmotionModel, pooled: Pooled, groups: NDArray[np.str_], reference: Reference, own: int, temperature: float
 ) -> NDArray[np.float32]:
-    """Logits (clips, own) where the clips of each group (a speaker, a user's folder) adapt the model to it; no label is used."""
-    model.eval().cpu()
-    plain = model.read(pooled)[0].numpy()[:, :own]
+    """Logits (clips, own) where the clips of each group (a speaker, a user's folder) adapt the model to it; no label is used. The model
+    stays on its device."""
+    model.eval()
+    device = next(model.parameters()).device
+    plain = model.read(pooled.to(device))[0].cpu().numpy()[:, :own]
     found = np.empty_like(plain)
     vectors = pooled.vector.numpy()
     for group in np.unique(groups):
         chosen = np.flatnonzero(groups == group)
         moved = adapt(vectors[chosen], softmax(plain[chosen], temperature), reference)
-        by = Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift))
+        by = Adjustment(torch.from_numpy(moved.scale).to(device), torch.from_numpy(moved.shift).to(device))
         part = Pooled(pooled.embedding[chosen], None if pooled.statistics is None else pooled.statistics[chosen], pooled.frames[chosen])
-        found[chosen] = model.read(part, by)[0].numpy()[:, :own]
+        found[chosen] = model.read(part.to(device), by)[0].cpu().numpy()[:, :own]
     return found

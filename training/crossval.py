@@ -13,11 +13,10 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -27,11 +26,11 @@ from training.adaptation import adapted_logits, pooled_clips, reference_of
 from training.corpora import EMOTIONS, Manifest, Utterance, default_split, load
 from training.data import Example, Examples
 from training.folds import Fold, folds_of, selected_on_test
+from training.heard import check_unheard
 from training.leaving_out import WITHOUT, fit_encoder
-from training.loop import fit
+from training.loop import fit, forget_progress
 from training.recipe import Recipe, RecipeError
 from training.runs import Places, Prepared, prepared_with
-from training.steps import RUNNING
 
 Select = Literal["validation", "nothing", "test-as-published"]
 
@@ -102,11 +101,24 @@ class FoldScores:
             return cls(**scalars, **{name: arrays[name] for name in ("logits", "adapted", "targets", "speakers", "files")})
 
 
-def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tuple[str, ...], list[FoldScores], Path]:
-    """Trains and tests what is missing. Returns the labels, the scores of all folds and seeds, and the folder they lie in."""
+class Crossvalidated(NamedTuple):
+    """All that is finished in a folder, of whatever seeds, and `folds`, the names of all folds: some may be missing."""
+
+    labels: tuple[str, ...]
+    scores: list[FoldScores]
+    folder: Path
+    folds: tuple[str, ...]
+
+
+def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> Crossvalidated:
+    """Trains and tests what is missing of the folds and seeds that the protocol names. Returns these and what was finished before.
+
+    Raises RecipeError where a run that the recipe goes on from has heard a speaker of the corpus.
+    """
     recipe = unknowing(recipe, protocol)
     fit_encoder(recipe, places)
     manifest = labelled(load(protocol.corpus, places.corpora), recipe)
+    check_unheard(recipe, manifest, (), places.runs, places.corpora)  # by anybody: whoever trains one fold is tested in another
     labels = protocol.labels or labels_of(manifest)
     unknown = sorted(set(labels) - {word(clip) for clip in manifest})
     if unknown:
@@ -118,24 +130,45 @@ def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> tuple[tu
         raise RecipeError(f"no fold {', '.join(protocol.only)}; there are {', '.join(fold.name for fold in found)}")
     others = other_corpora(recipe, places, protocol.corpus) if protocol.multi_corpus == "beside" else []
     root = places.runs / "crossval" / recipe.name / protocol.name
-    scores = []
+    scores = {}
     for seed in protocol.seeds:
         for fold in chosen:
             log.info("%s, %s: fold %s of %d, seed %d", recipe.name, protocol.name, fold.name, len(found), seed)
-            scores.append(run_fold(recipe, places, protocol, fold, labels, others, seed, root / f"seed-{seed}" / f"fold-{fold.name}"))
-    return labels, scores, root
+            planned = plan_fold(recipe, protocol, fold, labels, others, seed)
+            scores[seed, fold.name] = run_fold(planned, places, protocol, folder_of(root, seed, fold))
+    for seed in seeds_in(root):
+        for fold in found:
+            if (seed, fold.name) not in scores and folder_of(root, seed, fold).is_dir():
+                planned = plan_fold(recipe, protocol, fold, labels, others, seed)
+                if (before := finished(planned, folder_of(root, seed, fold))) is not None:
+                    scores[seed, fold.name] = before
+    names = tuple(fold.name for fold in found)
+    order = sorted(scores, key=lambda key: (key[0], names.index(key[1])))
+    return Crossvalidated(labels, [scores[key] for key in order], root, names)
 
 
-def run_fold(
-    recipe: Recipe,
-    places: Places,
-    protocol: Protocol,
-    fold: Fold,
-    labels: tuple[str, ...],
-    others: Sequence[Manifest],
-    seed: int,
-    folder: Path,
-) -> FoldScores:
+def folder_of(root: Path, seed: int, fold: Fold) -> Path:
+    return root / f"seed-{seed}" / f"fold-{fold.name}"
+
+
+def seeds_in(root: Path) -> list[int]:
+    """The seeds that were begun."""
+    return sorted(int(folder.name.removeprefix("seed-")) for folder in root.glob("seed-*"))
+
+
+@dataclass(frozen=True)
+class PlannedFold:
+    """A fold's recipe and clips; `key` tells its scores from those of other settings."""
+
+    name: str
+    recipe: Recipe
+    examples: Examples
+    key: str
+
+
+def plan_fold(
+    recipe: Recipe, protocol: Protocol, fold: Fold, labels: tuple[str, ...], others: Sequence[Manifest], seed: int
+) -> PlannedFold:
     split = selected_on_test(fold.split) if protocol.select == "test-as-published" else fold.split
     more = tuple(sorted({word(clip) for other in others for clip in other if word(clip)} - set(labels)))
     data = dataclasses.replace(
@@ -149,23 +182,42 @@ def run_fold(
     elif protocol.select == "nothing":
         examples = dataclasses.replace(examples, train=(*examples.train, *examples.validation), validation=())
     key = hashlib.sha256(f"{recipe.checksum()} {protocol.select} {examples.checksum}".encode()).hexdigest()
-    done = FoldScores.read(folder / "scores.npz", key)
+    return PlannedFold(fold.name, recipe, examples, key)
+
+
+def run_fold(planned: PlannedFold, places: Places, protocol: Protocol, folder: Path) -> FoldScores:
+    """Trains and tests the fold, unless its scores are there. Raises RecipeError where those are of other settings."""
+    done = FoldScores.read(folder / "scores.npz", planned.key)
     if done is not None:
         return done
-    prepared = prepared_with(recipe, places, examples, folder)
-    scores = train_and_test(prepared, fold.name, as_published=protocol.select == "test-as-published")
-    scores.save(folder / "scores.npz", key)
-    (folder / RUNNING).unlink(missing_ok=True)
+    prepared = prepared_with(planned.recipe, places, planned.examples, folder)
+    scores = train_and_test(prepared, planned.name, as_published=protocol.select == "test-as-published")
+    scores.save(folder / "scores.npz", planned.key)
+    forget_progress(folder)
     return scores
+
+
+def finished(planned: PlannedFold, folder: Path) -> FoldScores | None:
+    """The fold's scores, where they are there and of the same settings."""
+    try:
+        return FoldScores.read(folder / "scores.npz", planned.key)
+    except RecipeError as error:
+        log.warning("left out of the report: %s", error)
+        return None
 
 
 def unknowing(recipe: Recipe, protocol: Protocol) -> Recipe:
     """The recipe, which goes on from runs alone that never heard the corpus, whose speakers the folds hold out: from the encoder of such a
-    run where it names one, and from the read-outs of its own where the other corpora train before."""
+    run where it names one, and from the read-outs of its own where the other corpora train before. Raises RecipeError where that run has
+    trained blocks of the encoder: its read-outs would not fit the blocks that each fold begins with."""
     model, without = recipe.model, f"{WITHOUT}{protocol.corpus}"
     if model.encoder_of is not None:
         model = dataclasses.replace(model, encoder_of=model.encoder_of + without)
     if protocol.multi_corpus == "before":
+        if model.frozen_blocks < model.blocks:
+            raise RecipeError(
+                f"--multi-corpus before: {recipe.name} trains blocks of the encoder, which its read-outs fit alone; a wholly frozen one can"
+            )
         model = dataclasses.replace(model, readouts_of=recipe.name + without)
     return dataclasses.replace(recipe, model=model)
 
@@ -197,7 +249,7 @@ def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldSco
         adapted=adapted.astype(np.float32),
         targets=np.array([example.target for example in examples.test]),
         speakers=speakers,
-        files=np.array([example.utterance.path for example in examples.test]),
+        files=np.array([example.utterance.name for example in examples.test]),
         temperature=temperature,
     )
 
@@ -211,12 +263,8 @@ def examples_from(parts: dict[str, list[Manifest]], classes: Sequence[str]) -> E
         )
         for part, manifests in parts.items()
     }
-    rows = [f"{part} {item.corpus} {item.utterance.path} {item.target}" for part, items in found.items() for item in items]
-    return Examples(
-        **found,
-        checksum=hashlib.sha256("\n".join(rows).encode()).hexdigest(),
-        description={part: dict(sorted(Counter(item.corpus for item in items).items())) for part, items in found.items()},
-    )
+    rows = [f"{part} {item.corpus} {item.utterance.name} {item.target}" for part, items in found.items() for item in items]
+    return Examples(**found, checksum=hashlib.sha256("\n".join(rows).encode()).hexdigest())
 
 
 def other_corpora(recipe: Recipe, places: Places, corpus: str) -> list[Manifest]:

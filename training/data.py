@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emoser.audio import load_audio
+from emoser.audio import SAMPLE_RATE, SHORTEST, load_audio
 from training.augment import Samples
-from training.corpora import Manifest, Split, Utterance, default_split, load
+from training.corpora import CorpusError, Manifest, Split, Utterance, default_split, load
 from training.recipe import Data, RecipeError
 
 
@@ -41,7 +42,12 @@ class Examples:
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
     checksum: str
-    description: dict[str, dict[str, int]]
+
+    @property
+    def description(self) -> dict[str, dict[str, int]]:
+        """How many clips of each corpus each part has."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: dict(sorted(Counter(item.corpus for item in items).items())) for part, items in parts.items()}
 
 
 def examples_of(data: Data, corpora: str | Path | None = None) -> Examples:
@@ -76,7 +82,6 @@ def examples_of(data: Data, corpora: str | Path | None = None) -> Examples:
         validation=tuple(parts["validation"]),
         test=tuple(parts["test"]),
         checksum=Manifest.join(manifests).checksum() if len(manifests) > 1 else manifests[0].checksum(),
-        description={part: dict(sorted(Counter(item.corpus for item in items).items())) for part, items in parts.items()},
     )
 
 
@@ -122,9 +127,35 @@ def rooms(corpora: str | Path | None = None, part: str = "train", places: Sequen
 
 
 def read(file: Path) -> Samples:
-    """A clip as float32 mono at 16 kHz, (samples,)."""
+    """A whole file as float32 mono at 16 kHz, (samples,)."""
     (clip,) = load_audio(file)
     return clip.waveform
+
+
+class Located(Protocol):
+    """A clip, and the file that it is or is a part of."""
+
+    @property
+    def utterance(self) -> Utterance: ...
+    @property
+    def file(self) -> Path: ...
+
+
+def samples_of(clip: Located) -> Samples:
+    """The clip itself as float32 mono at 16 kHz, (samples,): its channel, and its part of the file.
+
+    Raises CorpusError where that part is shorter than audio may be: it lies behind the file's end, or ends where it starts.
+    """
+    item = clip.utterance
+    (whole,) = load_audio(clip.file, channel="mix" if item.channel is None else item.channel)
+    if item.start is None and item.end is None:
+        return whole.waveform
+    start, end = round((item.start or 0.0) * SAMPLE_RATE), None if item.end is None else round(item.end * SAMPLE_RATE)
+    samples = whole.waveform[start:end]
+    if len(samples) < SHORTEST * SAMPLE_RATE:
+        lasts = len(whole.waveform) / SAMPLE_RATE
+        raise CorpusError(f"{item.corpus}: {item.name} has {len(samples) / SAMPLE_RATE:.2f} s of audio; the file lasts {lasts:.2f} s")
+    return samples
 
 
 def _esc_fold(path: str) -> str:

@@ -32,7 +32,7 @@ from emoser.runtimes import Runtime, open_runtime
 from emoser.runtimes.onnx import POOLED, REFERENCE_KEY, SCALE, SHIFT
 from emoser.runtimes.readouts import open_parts
 from training.adaptation import reference_of
-from training.data import Example, read
+from training.data import Example, samples_of
 from training.evaluate import score
 from training.graphs import Exportable, onnx_of, store_as_half, strip_torchscript, strip_traces
 from training.int8 import is_stored, rounded_to_int8, split, store_as_int8
@@ -448,7 +448,7 @@ def _int8_holds(exact: Runtime, small: Runtime, prepared: Prepared, size: int = 
 
 
 def padded(examples: Sequence[Example]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    samples = [read(example.file) for example in examples]
+    samples = [samples_of(example) for example in examples]
     lengths = np.array([len(clip) for clip in samples], dtype=np.int64)
     waveform = np.zeros((len(samples), int(lengths.max())), dtype=np.float32)
     for row, clip in zip(waveform, samples, strict=True):

@@ -2,7 +2,7 @@
 
 One folder a cache, named by all that the numbers depend on: start weights, layers, augmentation. In it, for each corpus and view, parts of
 `CLIPS_A_PART` clips: an .npy of float16 (frames, layers * 384) holding the clips one after the other, the layers side by side, and a .json
-of where each begins. A part is written whole or not at all, so that a build that was killed goes on where it stopped.
+of where each begins, by the clip's name. A part is written whole or not at all, so that a build that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 
 from emoser.digests import sha256
 from training.augment import RATE, Augmenter, Chances, Samples
-from training.data import Example, noises, read, rooms
+from training.data import Example, noises, rooms, samples_of
 from training.encoders import build_encoder
 from training.encoders.compact import halve
+from training.mixing import CORPUS as MIXTURES
 from training.recipe import without_none
 
 CLIPS_A_PART = 400
@@ -57,6 +58,12 @@ class Source:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def indexed_as(example: Example) -> str:
+    """What a cache calls a clip of its corpus: its name and, of a mixture, its content: every folder of mixtures has the same names."""
+    clip = example.utterance
+    return f"{clip.name} {clip.sha256[:16]}" if clip.corpus == MIXTURES and clip.sha256 else clip.name
+
+
 class Features:
     """Reads a cache: `get(example, view)` is float16 (frames, layers * 384), mapped from the disk."""
 
@@ -66,20 +73,20 @@ class Features:
         self._arrays: dict[Path, NDArray[np.float16]] = {}
 
     def get(self, example: Example, view: int) -> NDArray[np.float16]:
-        path, start, frames = self.places(example.corpus, view)[example.utterance.path]
+        path, start, frames = self.places(example.corpus, view)[indexed_as(example)]
         if path not in self._arrays:
             self._arrays[path] = np.load(path, mmap_mode="r")
         return self._arrays[path][start : start + frames]
 
     def frames(self, example: Example, view: int) -> int:
-        return self.places(example.corpus, view)[example.utterance.path][2]
+        return self.places(example.corpus, view)[indexed_as(example)][2]
 
     def places(self, corpus: str, view: int) -> dict[str, tuple[Path, int, int]]:
         if (corpus, view) not in self._places:
             found: dict[str, tuple[Path, int, int]] = {}
             for index in sorted(self.folder.glob(f"{corpus}-view{view}-*.json")):
                 array = index.with_suffix(".npy")
-                found |= {path: (array, start, frames) for path, (start, frames) in json.loads(index.read_text()).items()}
+                found |= {name: (array, start, frames) for name, (start, frames) in json.loads(index.read_text()).items()}
             self._places[corpus, view] = found
         return self._places[corpus, view]
 
@@ -93,8 +100,8 @@ def build(source: Source, cache: Path, jobs: Iterable[tuple[int, Sequence[Exampl
     for view, examples in jobs:
         for corpus in sorted({example.corpus for example in examples}):
             known = present.places(corpus, view)
-            missing = [example for example in examples if example.corpus == corpus and example.utterance.path not in known]
-            missing.sort(key=lambda example: (example.utterance.duration or 0.0, example.utterance.path))
+            missing = [example for example in examples if example.corpus == corpus and indexed_as(example) not in known]
+            missing.sort(key=lambda example: (example.utterance.duration or 0.0, example.utterance.name))
             parts += [(corpus, view, missing[i : i + CLIPS_A_PART]) for i in range(0, len(missing), CLIPS_A_PART)]
     if parts:
         clips = sum(len(part) for _, _, part in parts)
@@ -120,10 +127,10 @@ class _Worker:
         return Augmenter(noises(self.source.corpora), rooms(self.source.corpora), self.source.chances)
 
     def view(self, example: Example, view: int) -> Samples:
-        samples = read(example.file)
+        samples = samples_of(example)
         if view == 0:
             return samples
-        seed = hashlib.sha256(f"{view} {example.corpus} {example.utterance.path}".encode()).digest()
+        seed = hashlib.sha256(f"{view} {example.corpus} {example.utterance.name}".encode()).digest()
         degraded = self.augment(samples, np.random.default_rng(list(seed)))
         return degraded if len(degraded) >= SHORTEST else samples
 
@@ -160,7 +167,7 @@ def _compute(part: tuple[Path, str, int, list[Example]]) -> str:
         batch.append(clip)
     states += _worker.states(batch)
     starts = np.cumsum([0, *(len(state) for state in states)])
-    index = {example.utterance.path: (int(start), len(state)) for example, start, state in zip(examples, starts[:-1], states, strict=True)}
+    index = {indexed_as(example): (int(start), len(state)) for example, start, state in zip(examples, starts[:-1], states, strict=True)}
     text = json.dumps(index)
     name = f"{corpus}-view{view}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     partial = folder / f"{name}.{os.getpid()}.partial"  # another process may be at the same part

@@ -23,9 +23,10 @@ from training.evaluate import Scored, score, temperature_of
 from training.features import Features
 from training.model import EmotionModel
 from training.recipe import Recipe, RecipeError, Schedule
-from training.steps import UNTRAINED, Losses, begin, copied, train
+from training.steps import RUNNING, UNTRAINED, Losses, begin, copied, train
 from training.voices import Voices
 
+STATISTICS = "statistics"  # in a run's folder: what the phase of the second read-out alone leaves
 FEWEST_SPEAKERS = 8  # that validate, for class offsets to be fitted on them
 
 
@@ -197,13 +198,14 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     the last step is kept and nothing calibrated."""
     accelerator = begin(recipe.schedule)
     draws = Draws(recipe, examples.train, features, accelerator.process_index)
-    _standardise(model, draws)
+    if recipe.model.readouts_of is None:  # else they go on from the scale that they were taught on
+        _standardise(model, draws)
     voices = draws.voices if recipe.schedule.voices else None
     if voices is not None:
         _listen(model, draws)
 
     if recipe.schedule.statistics_steps:
-        _fit_statistics(recipe, model, draws, folder / "statistics", accelerator)
+        _fit_statistics(recipe, model, draws, folder / STATISTICS, accelerator)
 
     def validate() -> dict[str, float]:
         return _validate(recipe, model, examples, features) if examples.validation else {"selection": 0.0}
@@ -212,6 +214,13 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
     own = len(recipe.data.labels)
     offsets, temperature = calibrate(model, own, examples, features) if examples.validation else ([0.0] * own, 1.0)
     return Fitted(copied(model.state_dict()), outcome.history, offsets, temperature, outcome.step, outcome.seconds)
+
+
+def forget_progress(folder: Path) -> None:
+    """Removes the resumable states of a run whose result has been put away, its first phase's too: they would only be in the way of a later
+    run of that name with other settings."""
+    for place in (folder, folder / STATISTICS):
+        (place / RUNNING).unlink(missing_ok=True)
 
 
 def _fit_statistics(recipe: Recipe, model: EmotionModel, draws: Draws, folder: Path, accelerator: Accelerator) -> None:

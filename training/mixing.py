@@ -15,6 +15,7 @@ name among its corpora.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import sys
@@ -28,9 +29,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from emoser.audio import SAMPLE_RATE, load_audio
+from emoser.audio import SAMPLE_RATE
 from emoser.errors import EmoserError
 from training.corpora import CorpusError, Manifest, Utterance, default_split, load
+from training.data import samples_of
 
 Samples = NDArray[np.float32]
 
@@ -60,7 +62,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        return f"{self.utterance.corpus}/{self.utterance.path}"
+        return f"{self.utterance.corpus}/{self.utterance.name}"
 
 
 @dataclass(frozen=True)
@@ -174,14 +176,6 @@ def trimmed(samples: Samples) -> Samples:
     return samples[active[0] * BLOCK : (active[-1] + 1) * BLOCK]
 
 
-def samples_of(source: Source) -> Samples:
-    """The clip itself: its channel, and its part of the file."""
-    item = source.utterance
-    (clip,) = load_audio(source.file, channel="mix" if item.channel is None else item.channel)
-    start = round((item.start or 0.0) * SAMPLE_RATE)
-    return clip.waveform[start : None if item.end is None else round(item.end * SAMPLE_RATE)]
-
-
 def write(mixtures: Iterator[Mixture], folder: Path) -> Manifest:
     """Writes FLAC files, `ZED.json` and `manifest.csv` to `folder`; the manifest comes last, so that its presence means that all is
     there."""
@@ -210,6 +204,7 @@ def write(mixtures: Iterator[Mixture], folder: Path) -> Manifest:
                 label="+".join(part.emotion for part in mixture.parts),
                 text=mixture.text,
                 duration=mixture.duration,
+                sha256=hashlib.sha256((folder / path).read_bytes()).hexdigest(),
                 segments=tuple((part.start, part.end, part.emotion) for part in mixture.parts),
             )
         )

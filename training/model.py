@@ -65,6 +65,9 @@ class Pooled(NamedTuple):
     statistics: Tensor | None
     frames: Tensor
 
+    def to(self, device: torch.device) -> Pooled:
+        return Pooled(self.embedding.to(device), None if self.statistics is None else self.statistics.to(device), self.frames.to(device))
+
     @property
     def vector(self) -> Tensor:
         """All that the read-outs see, (batch, dim of the embedding + dim of the statistics)."""
@@ -191,7 +194,8 @@ class EmotionModel(nn.Module):
     @torch.no_grad()
     def add_offsets(self, offsets: Tensor) -> None:
         """Adds `offsets` (classes or fewer,) to the logits of the first classes, of clips and of frames alike."""
-        self.head.classifier.bias[: len(offsets)] += offsets
+        bias = self.head.classifier.bias
+        bias[: len(offsets)] += offsets.to(bias.device)
 
     def forward(self, waveform: Tensor, lengths: Tensor, by: Adjustment | None = None) -> tuple[Tensor, Pooled, Tensor, Tensor]:
         """Logits (batch, classes), the pooled clips, their lengths in frames (batch,), and the frame of the clip's own time axis at which

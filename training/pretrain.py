@@ -28,17 +28,18 @@ from torch import Tensor, nn
 
 from emoser.digests import sha256
 from training import paths
-from training.corpora import default_split, load
+from training.corpora import Utterance, default_split, load
 from training.data import Example
 from training.encoders.compact import CompactEncoder, frame_mask
 from training.features import Features, Source, build
+from training.heard import check_unheard
 from training.loop import stack, whole_clips
 from training.recipe import Recipe, RecipeError
 from training.runs import START_WEIGHTS, Places, rounded
 from training.steps import RUNNING, Running, set_rates
 
 MOST_FRAMES = 500_000  # that the clusters are fitted on
-VALIDATED = 400  # clips, at most
+VALIDATED = 400  # clips: of n times as many and more, every n-th, so that there are fewer than twice these
 
 log = logging.getLogger(__name__)
 
@@ -116,11 +117,20 @@ def speech_of(recipe: Recipe, places: Places) -> Speech:
         if name in recipe.data.leave_out:
             continue
         split = default_split(load(name, places.corpora), recipe.data.split)
-        for part, manifest in (("train", split.train), ("validation", split.validation)):
-            parts[part] += [Example(clip, manifest.file(clip), 0) for clip in manifest]
+        for part, own in (("train", split.train), ("validation", split.validation)):
+            parts[part] += [Example(clip, own.file(clip), 0) for clip in own]
     if not parts["train"] or not parts["validation"]:
         raise RecipeError("pre-training needs speakers that train and speakers that validate; data.corpora has none left")
     return Speech(tuple(parts["train"]), tuple(parts["validation"]))
+
+
+def held_out(recipe: Recipe, places: Places) -> list[Utterance]:
+    """The clips of test speakers and of corpora left out, which nothing that a run starts from may have heard either."""
+    found: list[Utterance] = []
+    for name in recipe.data.corpora:
+        manifest = load(name, places.corpora)
+        found += manifest if name in recipe.data.leave_out else default_split(manifest, recipe.data.split).test
+    return found
 
 
 @torch.inference_mode()
@@ -148,7 +158,8 @@ def clustered(states: Sequence[NDArray[np.float32]], clusters: int, seed: int) -
 
 
 def run_pretrain(recipe: Recipe, places: Places) -> Path:
-    """Trains (or goes on) and writes `encoder.npz` and `record.json` to the run's folder; returns the former's path."""
+    """Trains (or goes on) and writes `encoder.npz` and `record.json` to the run's folder; returns the former's path. Raises RecipeError
+    where the teacher, or whatever else it starts from, has heard the test speakers or a corpus left out."""
     if not isinstance(recipe, PretrainingRecipe):
         raise RecipeError(f"{recipe.name} has the task {recipe.task}; a recipe of this command says task: pretraining")
     options, model_options, schedule = recipe.pretrain, recipe.model, recipe.schedule
@@ -161,6 +172,8 @@ def run_pretrain(recipe: Recipe, places: Places) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     weights = Path(model_options.start) if model_options.start else paths.weights(START_WEIGHTS, places.weights)
     speech = speech_of(recipe, places)
+    if options.teacher or model_options.start:
+        check_unheard(recipe, held_out(recipe, places), [item.utterance for item in speech.validation], places.runs, places.corpora)
     source = Source(weights, model_options.frozen_blocks, recipe.augmentation.chances, places.corpora)
     features = build(source, places.cache, [(0, (*speech.train, *speech.validation))], places.workers)
     torch.manual_seed(schedule.seed)

@@ -191,9 +191,13 @@ def _file(recipe: str | Path) -> Path:
     if not path.suffix:
         path = RECIPES / f"{path}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml") if file.stem not in ("defaults", "splits")))
-        raise RecipeError(f"no recipe {path}; there are: {known}")
+        raise RecipeError(f"no recipe {path}; there are: {', '.join(known_recipes())}")
     return path
+
+
+def known_recipes() -> list[str]:
+    """The names of the recipes in recipes/."""
+    return sorted(file.stem for file in RECIPES.glob("*.yaml") if file.stem not in ("defaults", "splits"))
 
 
 def _with_bases(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -29,8 +29,18 @@ def scored(folds: Sequence[FoldScores], field: str) -> Scores:
     return Scores.of(targets, probabilities, np.concatenate([fold.speakers for fold in folds]))
 
 
-def report(recipe: Recipe, protocol: Protocol, labels: Sequence[str], folds: Sequence[FoldScores], folder: Path) -> dict[str, Any]:
-    """Writes `report.json`, `report.md`, `confusion.csv`, `confusion.png` and their adapted twins to `folder`; returns the report."""
+def report(
+    recipe: Recipe,
+    protocol: Protocol,
+    labels: Sequence[str],
+    folds: Sequence[FoldScores],
+    folder: Path,
+    every: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Writes `report.json`, `report.md`, `confusion.csv`, `confusion.png` and their adapted twins to `folder`; returns the report.
+
+    every: the names of all folds of the protocol; where a seed lacks some, the report says so. Those of `folds` if not given.
+    """
     names = list(dict.fromkeys(fold.fold for fold in folds))
     seeds = list(dict.fromkeys(fold.seed for fold in folds))
     found: dict[str, Any] = {
@@ -43,6 +53,7 @@ def report(recipe: Recipe, protocol: Protocol, labels: Sequence[str], folds: Seq
         "multi_corpus": protocol.multi_corpus,
         "labels": list(labels),
         "seeds": seeds,
+        "missing": missing(folds, every or names),
     }
     for column, field in COLUMNS.items():
         pooled = scored(folds, field)
@@ -62,6 +73,13 @@ def report(recipe: Recipe, protocol: Protocol, labels: Sequence[str], folds: Seq
     return found
 
 
+def missing(folds: Sequence[FoldScores], every: Sequence[str]) -> dict[str, list[str]]:
+    """Seed -> the folds that it lacks; seeds that lack none are left out."""
+    done = {(fold.seed, fold.fold) for fold in folds}
+    lacking = {str(seed): [name for name in every if (seed, name) not in done] for seed, _ in sorted(done)}
+    return {seed: names for seed, names in lacking.items() if names}
+
+
 def spread(values: Sequence[float]) -> dict[str, float | None]:
     """Mean and standard deviation (n - 1); the latter is None for one value."""
     return {"mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None}
@@ -79,6 +97,7 @@ def markdown(found: dict[str, Any]) -> str:
             if found["select"] == "test-as-published"
             else []
         ),
+        *_unfinished(found),
         "",
         "| fold | clips | speakers | UAR | WA | macro F1 | adapted UAR | adapted WA | adapted macro F1 |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -106,6 +125,15 @@ def write_confusion(matrix: NDArray[np.int64], labels: Sequence[str], path: Path
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["said", *labels])
         writer.writerows([label, *counts] for label, counts in zip(labels, matrix.tolist(), strict=True))
+
+
+def _unfinished(found: dict[str, Any]) -> list[str]:
+    """Lines that name the folds which are not there, if any."""
+    lacking = found["missing"]
+    if not lacking:
+        return []
+    which = "; ".join(f"seed {seed} lacks {', '.join(names)}" for seed, names in lacking.items())
+    return ["", f"**Not all folds are finished: {which}. The figures are of the others alone.**"]
 
 
 def _row(name: str, *both: dict[str, Any]) -> str:

@@ -29,10 +29,10 @@ from training import paths
 from training.data import Examples, examples_of
 from training.evaluate import calibration_error, score
 from training.features import Features, Source, build
-from training.loop import fit, logits_of
+from training.heard import check_unheard
+from training.loop import fit, forget_progress, logits_of
 from training.model import LAST_OF_STATISTICS, EmotionModel
 from training.recipe import Recipe, RecipeError
-from training.steps import RUNNING
 
 CLONE = Path(__file__).resolve().parents[1]
 RECORDS = Path(__file__).parent / "records"
@@ -106,8 +106,11 @@ def prepare(recipe: Recipe, places: Places, clean_only: bool = False) -> Prepare
 
 
 def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Path, clean_only: bool = False) -> Prepared:
-    """The same for clips and a run's folder that the caller chooses."""
+    """The same for clips and a run's folder that the caller chooses. Raises RecipeError where a run that the recipe goes on from has heard
+    what is tested."""
     weights = frozen_weights(recipe, places)
+    tested, validated = ([example.utterance for example in part] for part in (examples.test, examples.validation))
+    check_unheard(recipe, tested, validated, places.runs, places.corpora)
     model, chances = recipe.model, recipe.augmentation.chances
     source = Source(weights, model.frozen_blocks, chances, places.corpora, model.first_layer, model.encoder, model.cached_pool)
     jobs = [(0, (*examples.train, *examples.validation, *examples.test))]
@@ -172,7 +175,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "history": fitted.history,
     }
     (prepared.folder / "record.json").write_text(json.dumps(rounded(record), indent=1) + "\n")
-    (prepared.folder / RUNNING).unlink(missing_ok=True)
+    forget_progress(prepared.folder)
     log.info("kept step %d of %d; temperature %.3f", fitted.step, recipe.schedule.steps, fitted.temperature)
     return prepared
 
@@ -224,11 +227,8 @@ def encoder_file(recipe: Recipe, runs: Path) -> Path | None:
 
 
 def encoder_record(recipe: Recipe, file: Path) -> dict[str, Any]:
-    """The recipe of the run whose weights `file` holds. It must have been trained without what `recipe` holds out."""
+    """The recipe of the run whose weights `file` holds."""
     before: dict[str, Any] = json.loads(file.with_name("record.json").read_text(encoding="utf-8"))["recipe"]
-    data = before["data"]
-    if data["split"] != recipe.data.split or not set(recipe.data.leave_out) <= set(data["leave_out"]):
-        raise RecipeError(f"model.encoder_of: {recipe.model.encoder_of} was trained on what {recipe.name} holds out")
     return before
 
 
@@ -239,14 +239,10 @@ def encoder_digest(recipe: Recipe, runs: Path) -> dict[str, str]:
 
 
 def load_encoder_of(recipe: Recipe, encoder: nn.Module, runs: Path) -> None:
-    """Puts the encoder of the run `model.encoder_of` into `encoder`, where the recipe names one.
-
-    Its frozen blocks must be the same, and it must have been trained without the speakers and the corpora that this recipe holds out.
-    """
+    """Puts the encoder of the run `model.encoder_of` into `encoder`, where the recipe names one. Its frozen blocks must be the same."""
     file = encoder_file(recipe, runs)
     if file is None:
         return
-    encoder_record(recipe, file)
     found = torch.load(file, weights_only=True)
     own = {name.removeprefix("encoder."): value for name, value in found.items() if name.startswith("encoder.")}
     trained = {name: int(match[1]) for name in own if (match := re.match(r"blocks\.(\d+)\.", name))}
@@ -260,7 +256,7 @@ def load_readouts_of(recipe: Recipe, model: EmotionModel, runs: Path) -> None:
     """Puts mix and read-outs of the run `model.readouts_of` into `model`, where the recipe names one. What tells labels apart is taken over
     for those that both have; a label that is new starts at random.
 
-    Raises RecipeError where the run has heard what the recipe is tested on, or has another head.
+    Raises RecipeError where the run has another head, or had another encoder: read-outs fit the states that they were taught on alone.
     """
     if recipe.model.readouts_of is None:
         return
@@ -268,9 +264,10 @@ def load_readouts_of(recipe: Recipe, model: EmotionModel, runs: Path) -> None:
     if not (folder / "weights.pt").is_file():
         raise FileNotFoundError(f"{recipe.name} starts with the read-outs of {folder.name}: python -m training unseen makes it")
     data = json.loads((folder / "record.json").read_text(encoding="utf-8"))["recipe"]["data"]
-    if set(recipe.data.corpora[:1]) & (set(data["corpora"]) - set(data["leave_out"])):
-        raise RecipeError(f"model.readouts_of: {folder.name} has heard {recipe.data.corpora[0]}")
     found = torch.load(folder / "weights.pt", weights_only=True)
+    for name, value in model.encoder.state_dict().items():
+        if not torch.equal(value, found.get(f"encoder.{name}", torch.empty(0))):
+            raise RecipeError(f"model.readouts_of: {folder.name} has another encoder ({name}); model.encoder_of: {folder.name} takes it")
     before = [*data["labels"], *data["more_labels"]]
     known = [(index, before.index(label)) for index, label in enumerate(recipe.all_labels) if label in before]
     own = {name: value for name, value in model.state_dict().items() if not name.startswith("encoder.")}

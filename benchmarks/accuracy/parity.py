@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy import scoring
 from emoser import load
-from emoser.audio import load_audio
+from training.data import samples_of
 from training.evaluate import softmax
 from training.export import rounded_to_half
 from training.model import EmotionModel, Graph
@@ -87,7 +87,7 @@ def main() -> None:
     prepared = prepare(finished(read_recipe(options.name)), Places(**places), clean_only=True)
     test = prepared.examples.test
     chosen = [test[index] for index in np.random.default_rng(0).permutation(len(test))[:CLIPS]]
-    waves = [load_audio(example.file)[0].waveform for example in chosen]
+    waves = [samples_of(example) for example in chosen]
     classes = len(prepared.recipe.data.labels)
     alone = outputs(of_file(options.name, "onnx", "fp16"), waves, 1)
     rows = {

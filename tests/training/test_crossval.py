@@ -21,7 +21,7 @@ from training.data import Examples
 from training.loop import logits_of
 from training.recipe import Recipe, RecipeError
 from training.report import markdown, report, scored
-from training.runs import Places, Prepared
+from training.runs import Places, Prepared, prepare
 
 pytestmark = pytest.mark.usefixtures("accelerate_anew")
 FROZEN = ("model.frozen_blocks=2", "model.first_layer=1", "model.statistics=8", "schedule.steps=2", "schedule.evaluate_every=2")
@@ -41,7 +41,7 @@ def done(tree: Path, cache: Path, tiny: Callable[..., Recipe], tmp_path_factory:
 
 
 def test_folds_seeds_and_labels(done: Any) -> None:
-    _, _, _, labels, scores, folder = done
+    _, _, _, labels, scores, folder, folds = done
     assert labels == ("neutral", "happy", "angry", "sad", "fear", "boredom")  # the corpus's own word where there is none of ours
     assert [(fold.seed, fold.fold) for fold in scores] == [(1, "1-03"), (1, "2-08"), (2, "1-03"), (2, "2-08")]
     for fold in scores:
@@ -50,16 +50,17 @@ def test_folds_seeds_and_labels(done: Any) -> None:
         assert not np.allclose(fold.logits, fold.adapted)
     assert not np.allclose(scores[0].logits, scores[2].logits)  # another seed
     assert folder.name == "emodb-leave-one-speaker-out"
+    assert folds == ("1-03", "2-08", "3-09", "4-10")
 
 
 def test_finished_folds_are_kept(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe, places, protocol, _, scores, _ = done
+    recipe, places, protocol, _, scores, *_ = done
 
     def no_fit(*_: Any) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(crossval, "fit", no_fit)
-    _, again, _ = run_crossval(recipe, places, protocol)
+    again = run_crossval(recipe, places, protocol).scores
     for first, second in zip(scores, again, strict=True):
         assert np.array_equal(first.logits, second.logits) and first.temperature == second.temperature
     with pytest.raises(RecipeError, match="of another recipe"):
@@ -69,7 +70,7 @@ def test_finished_folds_are_kept(done: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_report_holds_every_fold_and_both_columns(done: Any, tmp_path: Path) -> None:
-    recipe, _, protocol, labels, scores, _ = done
+    recipe, _, protocol, labels, scores, *_ = done
     found = report(recipe, protocol, labels, scores, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text())["protocol"] == protocol.name
     for column, field in (("plain", "logits"), ("adapted", "adapted")):
@@ -87,6 +88,19 @@ def test_a_report_holds_every_fold_and_both_columns(done: Any, tmp_path: Path) -
     assert "upper bound" in markdown(found | {"select": "test-as-published"})
 
 
+def test_a_report_of_one_fold_or_seed_holds_what_was_finished_before_and_says_what_is_missing(done: Any, tmp_path: Path) -> None:
+    recipe, places, protocol, labels, scores, _, folds = done
+    for part in (replace(protocol, only=("2",)), replace(protocol, seeds=(2,)), replace(protocol, seeds=(1,), only=("1-03",))):
+        again = run_crossval(recipe, places, part)
+        assert [(fold.seed, fold.fold) for fold in again.scores] == [(fold.seed, fold.fold) for fold in scores] and again.folds == folds
+    found = report(recipe, protocol, labels, scores[:3], tmp_path, folds)
+    assert found["missing"] == {"1": ["3-09", "4-10"], "2": ["2-08", "3-09", "4-10"]}
+    text = (tmp_path / "report.md").read_text()
+    assert "**Not all folds are finished: seed 1 lacks 3-09, 4-10; seed 2 lacks 2-08, 3-09, 4-10. The figures" in text
+    report(recipe, protocol, labels, scores, tmp_path, ["1-03", "2-08"])
+    assert "Not all folds" not in (tmp_path / "report.md").read_text()
+
+
 def test_selection_as_published_is_named_and_sees_the_test_clips(
     tiny: Callable[..., Recipe], places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,10 +116,10 @@ def test_selection_as_published_is_named_and_sees_the_test_clips(
     monkeypatch.setattr(crossval, "train_and_test", spy)
     recipe = tiny(*FROZEN)
     run_crossval(recipe, places, replace(PLAIN, only=("1",)))
-    _, _, folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="test-as-published"))
+    folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="test-as-published")).folder
     assert folder.name.endswith("selected-on-test-as-published")
     run_crossval(recipe, places, replace(PLAIN, only=("1",), multi_corpus="beside"))
-    _, _, blind_folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing"))
+    blind_folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing")).folder
     assert blind_folder.name == "emodb-leave-one-speaker-out-nothing-selected"
     honest, published, multi, blind = seen
     speakers = [{example.speaker for example in part} for part in (honest.train, honest.validation, honest.test)]
@@ -121,15 +135,13 @@ def test_selection_as_published_is_named_and_sees_the_test_clips(
 
 def test_with_nothing_selected_the_last_step_is_kept_and_nothing_calibrated(tiny: Callable[..., Recipe], places: Places) -> None:
     recipe = tiny(*FROZEN, "schedule.evaluate_every=1")
-    _, (scores,), folder = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing"))
+    _, (scores,), folder, _ = run_crossval(recipe, places, replace(PLAIN, only=("1",), select="nothing"))
     assert scores.temperature == 1.0 and np.isfinite(scores.logits).all()
     record = json.loads((folder / "seed-1" / "fold-1-03" / "record.json").read_text(encoding="utf-8"))
-    assert record["kept_step"] == 2 and record["clips"]["validation"] == {"emodb": 7}  # named in the record as the fold has them
+    assert record["kept_step"] == 2 and record["clips"] == {"train": {"emodb": 21}, "validation": {}, "test": {"emodb": 7}}
 
 
 def test_a_frozen_model_reads_the_cached_layers_as_it_reads_the_waveform(done: Any, tiny: Callable[..., Recipe], places: Places) -> None:
-    from training.runs import prepare
-
     prepared = prepare(tiny(*FROZEN), places)
     example = prepared.examples.test[0]
     state = prepared.features.get(example, 0)
@@ -148,8 +160,6 @@ def test_a_frozen_model_reads_the_cached_layers_as_it_reads_the_waveform(done: A
 
 
 def test_adapted_logits_follow_the_group(done: Any, tiny: Callable[..., Recipe], places: Places) -> None:
-    from training.runs import prepare
-
     prepared = prepare(tiny(*FROZEN), places)
     model, test = prepared.model(), prepared.examples.test
     reference = reference_of(model, prepared.examples.train, prepared.features, 4)
@@ -162,6 +172,28 @@ def test_adapted_logits_follow_the_group(done: Any, tiny: Callable[..., Recipe],
     np.testing.assert_allclose(adapted_logits(model, part, speakers[chosen], reference, 4, 1.0), whole[chosen], atol=1e-4)
     plain = logits_of(model, test, prepared.features, 0)[:, :4]
     assert not np.allclose(whole, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))])
+def test_a_model_is_adapted_and_corrected_where_it_is(tiny: Callable[..., Recipe], places: Places, device: str) -> None:
+    prepared = prepare(tiny(*FROZEN), places)
+    model, test = prepared.model(), prepared.examples.test
+    reference = reference_of(model, prepared.examples.train, prepared.features, 4)
+    pooled = pooled_clips(model, test, prepared.features)
+    arguments = (np.array([example.speaker for example in test]), reference, 4, 1.0)
+    expected = adapted_logits(model, pooled, *arguments)
+    model.to(device)
+    moves: list[torch.device] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.nn.Module, "cpu", lambda self: moves.append(torch.device("cpu")) or self)
+        found = adapted_logits(model, pooled, *arguments)
+    assert not moves and {parameter.device.type for parameter in model.parameters()} == {device}
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    before = logits_of(model, test, prepared.features, 0)
+    model.add_offsets(torch.tensor([1.0, -2.0]))
+    np.testing.assert_allclose(
+        logits_of(model, test, prepared.features, 0)[:, :3] - before[:, :3], [[1.0, -2.0, 0.0]] * len(test), atol=1e-4
+    )
 
 
 def test_the_command(done: Any, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from training import features
-from training.data import Example, examples_of, read
+from training.corpora import CorpusError, Utterance
+from training.data import Example, examples_of, read, samples_of
 from training.encoders.compact import CompactEncoder
 from training.features import Source, build
+from training.mixing import CORPUS as MIXTURES
+from training.mixing import Plan, render, write
+from training.mixing import Source as Clip
 from training.recipe import Recipe
 
 
@@ -172,3 +177,61 @@ def test_clean_clips_need_no_noises(source: Source, few: tuple[Example, ...], tm
     bare.mkdir()
     built = build(replace(source, corpora=bare), tmp_path / "cache", [(0, few[:1])])
     assert built.frames(few[0], 0) > 0
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Two seconds, of another pitch in each half second and each channel."""
+    time = np.arange(8000) / 16_000
+    lanes = [
+        np.concatenate([0.3 * np.sin(2 * np.pi * pitch * time) for pitch in pitches]) for pitches in ((300, 500, 700, 900), (1500,) * 4)
+    ]
+    soundfile.write(tmp_path / "long.wav", np.stack(lanes, axis=1), 16_000, subtype="FLOAT")
+    return tmp_path / "long.wav"
+
+
+def part_of(recording: Path, **part: Any) -> Example:
+    return Example(Utterance("demo", recording.name, speaker="ada", emotion="sad", **part), recording, 0)
+
+
+def test_clips_cut_out_of_one_file_are_heard_and_kept_apart(source: Source, recording: Path, inline: type[Inline], tmp_path: Path) -> None:
+    parts = [part_of(recording, start=0.5, end=1.0), part_of(recording, start=1.5), part_of(recording, channel=1), part_of(recording)]
+    left, right = soundfile.read(recording, dtype="float32")[0].T
+    heard = [((left + right) / 2)[8000:16000], ((left + right) / 2)[24000:], right, (left + right) / 2]
+    alone = []
+    for index, (part, samples) in enumerate(zip(parts, heard, strict=True)):
+        np.testing.assert_allclose(samples_of(part), samples, atol=1e-6)
+        soundfile.write(tmp_path / f"{index}.wav", samples, 16_000, subtype="FLOAT")
+        alone.append(Example(Utterance("demo", f"{index}.wav"), tmp_path / f"{index}.wav", 0))
+    built, expected = build(source, tmp_path / "parts", [(0, parts), (1, parts)]), build(source, tmp_path / "alone", [(0, alone)])
+    for part, whole in zip(parts, alone, strict=True):
+        np.testing.assert_allclose(built.get(part, 0).astype(float), expected.get(whole, 0).astype(float), atol=4e-3, rtol=2e-3)
+        assert built.frames(part, 1) > 0
+    assert set(built.places("demo", 0)) == {
+        "long.wav [0.5, 1.0, null]",
+        "long.wav [1.5, null, null]",
+        "long.wav [null, null, 1]",
+        "long.wav",  # a whole file has the name that it always had
+    }
+
+
+@pytest.mark.parametrize("part", [{"start": 2.5}, {"start": 1.0, "end": 1.0}, {"start": 1.0, "end": 1.05}])
+def test_a_part_without_audio_is_an_error(recording: Path, part: dict[str, float]) -> None:
+    with pytest.raises(CorpusError, match=r"long\.wav \[.* s of audio; the file lasts 2\.00 s"):
+        samples_of(part_of(recording, **part))
+
+
+def test_two_folders_of_mixtures_do_not_share_states(source: Source, recording: Path, inline: type[Inline], tmp_path: Path) -> None:
+    found = []
+    for name, start in (("train", 0.0), ("test", 1.0)):
+        clip = Clip(part_of(recording, start=start, end=start + 0.5).utterance, recording)
+        manifest = write(iter([render(Plan("ada-0000", "demo/ada", (clip,)))]), tmp_path / name)
+        found += [Example(clip, manifest.file(clip), 0) for clip in manifest]
+    first, second = found
+    assert first.utterance.path == second.utterance.path and first.corpus == MIXTURES
+    both = build(source, tmp_path / "both", [(0, [first])]) and build(source, tmp_path / "both", [(0, [second])])
+    alone = build(source, tmp_path / "alone", [(0, [second])])
+    assert np.array_equal(both.get(second, 0), alone.get(second, 0)) and not np.array_equal(both.get(first, 0), both.get(second, 0))
+    # mixtures that were written before their files were hashed keep the states that they have
+    before = replace(first, utterance=replace(first.utterance, sha256=""))
+    assert list(build(source, tmp_path / "before", [(0, [before])]).places(MIXTURES, 0)) == ["audio/ada-0000.flac"]

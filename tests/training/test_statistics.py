@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from training import loop, steps
+from training.crossval import Protocol, run_crossval
 from training.loop import Draws
 from training.recipe import Recipe, RecipeError
-from training.runs import Places, Prepared, prepare
+from training.runs import Places, Prepared, prepare, run_fit
 from training.steps import UNTRAINED
 
 pytestmark = pytest.mark.usefixtures("accelerate_anew")
@@ -61,3 +62,16 @@ def test_without_a_second_read_out_its_steps_are_an_error(prepared: Callable[...
     run = prepared("schedule.statistics_steps=3")
     with pytest.raises(RecipeError, match=r"no second read-out; model\.statistics"):
         loop.fit(run.recipe, run.model(), run.examples, run.features, run.folder)
+
+
+def test_a_finished_run_leaves_no_resumable_state_of_either_phase(
+    tiny: Callable[..., Recipe], places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "SAVE_SECONDS", -1.0)  # saved after every step, as in long phases
+    options = ("model.statistics=8", "schedule.statistics_steps=3", "schedule.steps=3", "schedule.evaluate_every=3", "augmentation.views=0")
+    folder = run_fit(tiny(*options), places).folder
+    assert (folder / "statistics").is_dir() and not list(folder.rglob(steps.RUNNING))
+    run_fit(tiny(*options, "schedule.batch_size=6"), places)  # other settings under the same name
+    frozen = ("model.frozen_blocks=2", "model.first_layer=1")
+    _, _, root = run_crossval(tiny(*options, *frozen), places, Protocol("emodb", "leave-one-speaker-out", only=("1",)))[:3]
+    assert list(root.rglob("statistics")) and not list(root.rglob(steps.RUNNING))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -55,6 +56,16 @@ class Utterance:
     def key(self) -> tuple[str, str, float | None, float | None, int | None]:
         """What makes this clip this clip: no manifest holds two with the same."""
         return self.corpus, self.path, self.start, self.end, self.channel
+
+    @property
+    def name(self) -> str:
+        """The path and, of a part of a file, which part: what tells the clips of a corpus apart in lists of names.
+
+        >>> Utterance("demo", "a.wav").name, Utterance("demo", "a.wav", start=0.5, channel=1).name
+        ('a.wav', 'a.wav [0.5, null, 1]')
+        """
+        part = (self.start, self.end, self.channel)
+        return self.path if part == (None, None, None) else f"{self.path} {json.dumps(part)}"
 
     def to_row(self) -> dict[str, str]:
         return {column: written(getattr(self, column)) for column in COLUMNS}

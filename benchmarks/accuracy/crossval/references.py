@@ -43,7 +43,7 @@ def folds(corpus: Corpus, root: Path | None) -> tuple[Clips, dict[str, list[Clip
     for fold in folds_of(manifest, corpus.kind):
         examples = examples_from({part: [items] for part, items in fold.split.parts.items()}, labels)
         found[fold.name] = [
-            Clip(corpus.name, item.file, item.utterance.path, item.speaker, item.target, part)
+            Clip(corpus.name, item.file, item.utterance.name, item.speaker, item.target, part)
             for part in ("train", "validation", "test")
             for item in getattr(examples, part)
         ]

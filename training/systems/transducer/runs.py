@@ -23,6 +23,7 @@ from emoser.metrics import EditCounts, Score, edits
 from training.data import Example
 from training.evaluate import calibration_error, score
 from training.features import Source, build
+from training.heard import check_unheard
 from training.recipe import RecipeError
 from training.runs import Places, encoder_digest, load_encoder_of, revision, rounded, start_weights
 from training.steps import RUNNING
@@ -93,8 +94,11 @@ def vocabulary_of(recipe: TransducerRecipe, clips: Clips) -> Vocabulary:
 
 
 def prepare(recipe: TransducerRecipe, places: Places) -> Prepared:
-    """Finds corpora and start weights, renders the mixtures and computes the cached states that are missing."""
+    """Finds corpora and start weights, renders the mixtures and computes the cached states that are missing. Raises RecipeError where a run
+    that the recipe goes on from has heard what is tested."""
     clips = clips_of(recipe, places.corpora)
+    tested, validated = ([example.utterance for example in part] for part in (clips.test, clips.validation))
+    check_unheard(recipe, tested, validated, places.runs, places.corpora)
     folder = places.runs / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = vocabulary_of(recipe, clips)

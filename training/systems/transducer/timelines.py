@@ -29,7 +29,7 @@ def timeline_scores(recipe: TransducerRecipe, shelf: Shelf, examples: Sequence[E
     for corpus in sorted({example.corpus for example in examples if example.utterance.segments}):
         own = [(example, item) for example, item in zip(examples, said, strict=True) if example.corpus == corpus]
         recordings = [
-            Recording(f"{corpus}/{item.path}", item.duration or 0.0, item.segments, item.speaker)
+            Recording(f"{corpus}/{item.name}", item.duration or 0.0, item.segments, item.speaker)
             for item in (each.utterance for each, _ in own)
         ]
         lines: dict[str, list[list[Segment]]] = {"frames": [], "as_published": [], "clip": [], "neutral": []}
