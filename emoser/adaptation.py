@@ -100,7 +100,7 @@ class Adaptation:
         """What speaks against it, in words."""
         found = []
         if self.clips < FEW_CLIPS:
-            found.append(f"{self.clips} clips are few: hardly anything is adapted; give thirty or more")
+            found.append(f"{self.clips} clip{' is' if self.clips == 1 else 's are'} few: hardly anything is adapted; give thirty or more")
         if self.evenness < ONE_SIDED and not self.told:
             found.append(
                 "by what the checkpoint says the clips are of few emotions: adaptation brings less and may do harm; give several, or say "
