@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from emoser.checkpoints import Checkpoint, list_checkpoints
+from emoser.digests import joined
 
 EARLIER = "◊"  # beside the name of what was measured with earlier files
 
@@ -18,9 +18,9 @@ def digests(entry: Checkpoint, entries: Sequence[Checkpoint] = ()) -> set[str]:
     found = {part.sha256 for part in entry.parts}
     for files in (entry.files(*kind) for kind in entry.kinds):
         if len(files) > 1:
-            found.add(_of([part.sha256 for part in files]))
+            found.add(joined([part.sha256 for part in files]))
     of_members = [digests(each, entries) for name in entry.members for each in entries if each.name == name]
-    return found | ({_of(chosen) for chosen in product(*of_members)} if of_members else set())
+    return found | ({joined(chosen) for chosen in product(*of_members)} if of_members else set())
 
 
 def earlier(about: Mapping[str, Any], entries: Sequence[Checkpoint] | None = None) -> bool:
@@ -31,7 +31,3 @@ def earlier(about: Mapping[str, Any], entries: Sequence[Checkpoint] | None = Non
 
 def mark(about: Mapping[str, Any]) -> str:
     return f" {EARLIER}" if earlier(about) else ""
-
-
-def _of(found: Sequence[str]) -> str:
-    return hashlib.sha256("".join(found).encode()).hexdigest()

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import yaml
 
 from emoser import hub
-from emoser.digests import sha256
+from emoser.digests import joined, sha256
 from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint, UsageError
 from emoser.records import RecordError, read_record
 from emoser.settings import DEFAULTS, DiarizationSettings
-
-if TYPE_CHECKING:
-    from emoser.adaptation import Adaptation
 
 Format = Literal["onnx", "torchscript"]
 Precision = Literal["fp16", "int8", "fp32"]
 
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads the registry ten times as fast, where PyYAML has it
-ADAPTATION_FILE = "adaptation.npz"
-ADAPTED_TO = "; adapted to"  # in the summary of an adapted checkpoint
 FOLDER_FILE = "checkpoint.yaml"  # what makes a folder, or a hub repository, a checkpoint
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
 ROLES = ("encoder", "frames", "predictor", "joint", "head")  # of a transducer's files
@@ -337,70 +329,20 @@ def resolve(
     raise UnknownCheckpoint(f"{given}: no such file or folder. Known names: {', '.join(entries) or 'none'}")
 
 
+def folder_entry(folder: Path) -> Checkpoint:
+    """What a checkpoint folder says of itself. Raises CheckpointError for any other folder, or a malformed entry."""
+    listing = folder / FOLDER_FILE
+    if not listing.is_file():
+        raise CheckpointError(f"{folder} is no checkpoint folder: there is no {FOLDER_FILE} in it")
+    return _entry(_read_yaml(listing), listing)
+
+
 def describe(metadata: dict[str, Any], where: str) -> Description:
     """The description that a single file carries inside, under the key `emoser`."""
     try:
         return read_record(Description, metadata, where)
     except RecordError as error:
         raise CheckpointError(f"{error}. The file was not made by emoser, or by a version that this one does not understand") from None
-
-
-def save_adapted(found: Resolved, name: str, adaptation: Adaptation, golden: tuple[float, ...], folder: str | os.PathLike[str]) -> None:
-    """Writes a checkpoint folder: the files of `found`, the adaptation, and an entry that says what they are.
-
-    An earlier adapted checkpoint in the folder is replaced; a folder with anything else is left alone, with a UsageError.
-    """
-    entry, target = found.checkpoint, Path(folder)
-    check_folder(folder)
-    if entry is None or found.part is None:
-        raise CheckpointError(f"{found.path} is a single file, and an adapted folder needs an entry: adapt a name or a folder")
-    moved = target / ADAPTATION_FILE
-    sources = [found.path, *(path for _, path in found.others)]
-    parts = entry.files(found.format, found.part.precision)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for source in sources:
-            copy = target / source.name
-            if not (copy.exists() and copy.samefile(source)):
-                shutil.copyfile(source, copy)
-        new = target / f".{os.getpid()}.npz"
-        adaptation.save(new)
-        size, digest = new.stat().st_size, hashlib.sha256(new.read_bytes()).hexdigest()
-        part = {"role": "adaptation", "format": "npz", "precision": "fp32", "path": moved.name, "size": size, "sha256": digest}
-        clips = f"{adaptation.clips} clip{'s' * (adaptation.clips != 1)}"
-        content = asdict(entry) | {
-            "name": name,
-            "summary": f"{entry.summary.rstrip('.').partition(ADAPTED_TO)[0]}{ADAPTED_TO} {clips} of a user's own.",
-            "parts": [*(asdict(each) | {"path": source.name} for each, source in zip(parts, sources, strict=True)), part],
-            "metrics": [],  # what was measured, was measured without
-            "hub": None,
-            "golden": {"input": "tone", "logits": golden},
-        }
-        for name in ("folder", "symbols", "state", "frame_temperature"):
-            del content[name]
-        plain = json.loads(json.dumps(content))  # tuples as lists, which YAML reads back
-        listing = target / f".{os.getpid()}.yaml"
-        listing.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        new.replace(moved)  # both at once, as far as that goes: an adaptation and an entry that do not match could not be loaded
-        listing.replace(target / FOLDER_FILE)
-    except OSError as error:
-        raise UsageError(f"could not write {target}: {error.strerror}") from error
-
-
-def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Raises UsageError for what `save_adapted` would not write to: anything but an empty folder, an adapted checkpoint, or nothing."""
-    target = Path(folder)
-    if not target.exists():
-        return
-    if not target.is_dir():
-        raise UsageError(f"{target} exists and is no folder; give another name")
-    if not (target / FOLDER_FILE).is_file():
-        if any(target.iterdir()):
-            raise UsageError(f"{target} exists and is no checkpoint folder; give another one")
-        return
-    entry = _entry(_read_yaml(target / FOLDER_FILE), target / FOLDER_FILE)
-    if not any(part.role == "adaptation" for part in entry.parts):
-        raise UsageError(f'{target} holds the checkpoint "{entry.name}", which is not an adapted one; give another folder')
 
 
 def _registry_file(entry: Checkpoint, form: Format, grain: Precision | None, offline: bool) -> Resolved:
@@ -419,15 +361,12 @@ def _with_adaptation(entry: Checkpoint, form: Format, grain: Precision | None, l
 
 
 def _in_folder(folder: Path, form: Format, grain: Precision | None) -> Resolved:
-    listing = folder / FOLDER_FILE
-    if not listing.is_file():
-        raise CheckpointError(f"{folder} is no checkpoint folder: there is no {FOLDER_FILE} in it")
-    entry = _entry(_read_yaml(listing), listing)
+    entry = folder_entry(folder)
 
     def local(part: Part) -> Path:
         path = folder / part.path
         if not path.is_file():
-            raise CheckpointError(f"{listing} names {part.path}, which is not there; copy it beside that file")
+            raise CheckpointError(f"{folder / FOLDER_FILE} names {part.path}, which is not there; copy it beside that file")
         return path
 
     return _with_adaptation(entry, form, grain, local)
@@ -466,7 +405,7 @@ def _joined(files: list[Resolved]) -> Resolved:
     first, *rest = files
     if not rest:
         return first
-    digest = hashlib.sha256("".join(each.sha256 for each in files).encode()).hexdigest()
+    digest = joined(each.sha256 for each in files)
     return replace(first, sha256=digest, others=tuple((each.part.role, each.path) for each in rest if each.part is not None))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 MEMORY = "sha256.json"
@@ -22,6 +23,11 @@ def cache_folder() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "emoser"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emoser"
+
+
+def joined(digests: Iterable[str]) -> str:
+    """The digest of files that make one checkpoint, or of checkpoints that make an ensemble, in their order."""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from emoser.checkpoints import Checkpoint, Resolved, describe, find_ensemble, resolve
+from emoser.digests import joined
 from emoser.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _together(entry: Checkpoint, members: list[UtteranceModel]) -> UtteranceMode
             for member in members
         ]
     )
-    digest = hashlib.sha256("".join(member.sha256 for member in members).encode()).hexdigest()
+    digest = joined(member.sha256 for member in members)
     speech = _speech_activity(entry.sample_rate)
     return UtteranceModel(entry, opened, sha256=digest, activity=speech.holds_speech if speech else None, speech=speech)
 

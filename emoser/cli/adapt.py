@@ -46,9 +46,9 @@ def adapt(inputs: tuple[str, ...], shares: dict[str, float] | None, **shared: An
 
     Writes a checkpoint folder that works wherever a name of `emoser models` does. INPUT as in `emoser predict --help`.
     """
-    from emoser.checkpoints import check_folder
     from emoser.cli import job
     from emoser.cli.inputs import expand
+    from emoser.saving import check_folder
 
     settings = Settings(**shared)
     assert settings.output is not None

@@ -153,10 +153,18 @@ def _pipe(path: str) -> contextlib.AbstractContextManager[BinaryIO | None]:
     if path == STDIN:
         return contextlib.nullcontext(sys.stdin.buffer)
     try:
-        mode = Path(path).stat().st_mode
-        return Path(path).open("rb") if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) else contextlib.nullcontext()
-    except (OSError, ValueError):  # ValueError: a zero byte in the path
+        return Path(path).open("rb") if is_pipe(path) else contextlib.nullcontext()
+    except OSError:
         return contextlib.nullcontext()
+
+
+def is_pipe(path: str) -> bool:
+    """Whether what is at `path` can be read once only."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):  # ValueError: a zero byte in the path
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
 def is_audio(name: str) -> bool:

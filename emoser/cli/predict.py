@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -88,10 +87,11 @@ def predict(
 
 def refuse_pipes(paths: Iterable[str]) -> None:
     """Raises UsageError for `<(...)`: what is to be adapted to and predicted is read twice."""
+    from emoser.cli.inputs import is_pipe
     from emoser.errors import UsageError
 
     for path in paths:
-        if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113  these raise for no name
+        if is_pipe(path):
             raise UsageError(f"{path} is a pipe, which can be read once, and --adapt reads twice; give files")
 
 

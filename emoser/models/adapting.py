@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from emoser.adaptation import Adaptation, adapt, shares_of
 from emoser.audio import AudioInput, Channel, tone
-from emoser.checkpoints import Description, Resolved, save_adapted
+from emoser.checkpoints import Description, Resolved
 from emoser.errors import CheckpointError, UsageError
 from emoser.models.options import Options, check_many
 from emoser.pooling import calibrated
@@ -102,6 +102,8 @@ class Adapting(ABC):
         """
         if self.adaptation is None or self.source is None:
             raise CheckpointError(f'"{self.name}" is not adapted: call adapt(clips) first, there is nothing else to save')
+        from emoser.saving import save_adapted
+
         waveform = tone()
         outputs = self._runtime.run(waveform[None], np.array([len(waveform)], np.int64))
         save_adapted(self.source, self.name, self.adaptation, tuple(map(float, outputs["logits"][0])), folder)

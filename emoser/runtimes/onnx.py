@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
@@ -120,7 +121,7 @@ def _cuda_session(ort: ModuleType, path: Path, options: Any, providers: list[str
 
 def import_onnxruntime() -> ModuleType:
     """onnxruntime, or MissingExtra; RuntimeClash where both of its distributions are installed (microsoft/onnxruntime#26996)."""
-    if _distributions() >= {"onnxruntime", "onnxruntime_gpu"}:
+    if _distributions(tuple(sys.path)) >= {"onnxruntime", "onnxruntime_gpu"}:
         raise RuntimeClash(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files. Mend it with:\n"
             "  pip uninstall -y onnxruntime onnxruntime-gpu\n"
@@ -134,10 +135,11 @@ def import_onnxruntime() -> ModuleType:
     return onnxruntime  # type: ignore[no-any-return]
 
 
-def _distributions() -> set[str]:
+@lru_cache(maxsize=1)  # a prediction opens three files
+def _distributions(places: tuple[str, ...]) -> set[str]:
     """Those that are installed, by their records. importlib.metadata knows too, but to import it takes a twentieth of the time in which a
     first prediction is there."""
-    return {record.name.split("-")[0] for place in sys.path for record in Path(place).glob("onnxruntime*.dist-info")}
+    return {record.name.split("-")[0] for place in places for record in Path(place).glob("onnxruntime*.dist-info")}
 
 
 def _port(node: Any) -> Port:

@@ -13,7 +13,21 @@ FACE = "__init__"  # what `from emoser import load` asks
 
 # A room stands after all that it imports, lazily or for its types alone.
 ROOMS = (
-    *("errors", "results", "digests", "records", "headers", "decoding", "audio", "settings", "pooling", "adaptation", "hub", "checkpoints"),
+    *(
+        "errors",
+        "results",
+        "digests",
+        "records",
+        "headers",
+        "decoding",
+        "audio",
+        "settings",
+        "pooling",
+        "adaptation",
+        "hub",
+        "checkpoints",
+        "saving",
+    ),
     *("metrics", "evaluation", "timelines", "plots", "runtimes", "batching", "diarization", "quality", "models", "loading"),
     *("__init__", "formats", "cli", "__main__"),
 )
