@@ -26,14 +26,14 @@ no interval. *Adapted* figures are transductive: unlabelled clips of the corpus,
 with runs shorter than those of the shipped checkpoints. *Told so*: with `--shares`, the true ones.
 
 The constants of the adaptation (`STRENGTH`, `EVEN`, `UNEVEN` and `TOLD` in emoser/adaptation.py) were chosen on these same five corpora,
-left out in turn; so what adaptation brings here is somewhat flattered, and on a sixth corpus it was not tried. A head with ¶ was measured
-while adaptation was more cautious than it is now (docs/experiments.md).
+left out in turn; so what adaptation brings here is somewhat flattered, and on a sixth corpus it was not tried.
 
 Heads are to be compared where they bear the same number, which says how the settings of their runs differ from their recipes
 (`training/recipes/`); between numbers the difference may be that of the settings.
 
 """
 EARLIER = "¶"
+OF_EARLIER = f"\n\n{EARLIER} Measured with other constants than the adaptation has now (docs/experiments.md)."
 NUMBERS = "¹²³⁴⁵⁶⁷⁸⁹"
 OWN = "the recipe's own settings"
 UNKNOWN = "the settings were not recorded, and need not be the same for all of these"
@@ -122,7 +122,8 @@ def page() -> str:
     if not found:
         return ""
     measured = {column for record in found.values() for each in record["uar"].values() for column in each}
-    return f"{HEAD}{notes(found)}\n" + "".join(
+    legend = OF_EARLIER if any(mark(record) for record in found.values()) else ""
+    return f"{HEAD}{notes(found)}{legend}\n" + "".join(
         f"\n## {title}\n\n{table(found, column)}\n" for column, title in TITLES.items() if column in measured
     )
 
