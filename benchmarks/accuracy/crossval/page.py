@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,9 @@ cannot tell. The folds on which the heads' settings were found (docs/experiments
 """
 
 ABLATIONS_TEXT = """\
-Runs that differ from `{base}` in the options named (`default` where the run leaves unset what `{base}` sets), and the paired difference to
-it in UAR, in points.
+Runs that differ from the one they are compared with in the options named (`default` where a run leaves unset what the other sets), and the
+paired difference to it in UAR, in points. `alone` is `{base}` without its second read-out and without the shift: what the shift does
+to the paper's head by itself is seen against that.
 """
 
 Systems = dict[str, dict[str, Result]]  # by name, then by corpus
@@ -216,19 +217,31 @@ def ablations(runs: Record, clips: Mapping[str, Clips]) -> str:
     """A row for each run whose name begins with `ablation-`, under each protocol; empty where there is none."""
     rows = []
     for name in [each for each in runs if each.startswith(ABLATION)]:
+        compared = base_of(name, runs)
         for protocol, record in runs[name].items():
             corpus = PROTOCOLS[protocol]
             result, own = Result(record), clips[corpus.name]
-            base = runs.get(BASE, {}).get(protocol)
+            base = runs.get(compared, {}).get(protocol)
             cells = [differing(record["options"], base["options"]) if base else NONE]
             multi = "" if protocol == corpus.protocol else ", multi-corpus"
             cells += [f"{corpus.title}{multi}", result.ran(own)]
             for read_out in WITH:
                 found = differences({corpus.name: result}, {corpus.name: Result(base)}, read_out, clips) if base else {}
                 cells += [percent(result.figure(read_out, "uar")), cell(found.get(corpus.name), own)]
-            rows.append([name.removeprefix(ABLATION), *cells])
-    head = ["run", "what differs", "corpus", "folds", "UAR", f"minus {BASE}", "adapted UAR", f"adapted, minus {BASE}"]
-    return markdown(head, rows, text=4) if rows else ""
+            rows.append([name.removeprefix(ABLATION), compared.removeprefix(ABLATION), *cells])
+    head = ["run", "compared with", "what differs", "corpus", "folds", "UAR", "minus that", "adapted UAR", "adapted, minus that"]
+    return markdown(head, rows, text=5) if rows else ""
+
+
+def base_of(name: str, runs: Iterable[str]) -> str:
+    """What an ablation run is compared with: the ablation whose name its own goes on from, or, where there is none, `BASE`.
+
+    >>> base_of("ablation-alone-residual-4", ["ablation-alone", "ablation-alone-residual-4", "cnn-frozen"])
+    'ablation-alone'
+    >>> base_of("ablation-alone", ["ablation-alone", "cnn-frozen"])
+    'shiftcnn-frozen'
+    """
+    return max((each for each in runs if each.startswith(ABLATION) and name.startswith(f"{each}-")), key=len, default=BASE)
 
 
 def differing(options: dict[str, Any], base: dict[str, Any]) -> str:
