@@ -62,9 +62,13 @@ def score(truth: Truth, predictions: Indices) -> dict[str, Any]:
 
 
 def compare(truth: Truth, first: Indices, second: Indices) -> dict[str, Any]:
-    """UAR of `second` minus UAR of `first` on the same draws of speakers: per corpus, pooled, and the mean of the corpora."""
+    """UAR of `second` minus UAR of `first` on the same draws of speakers: per corpus, pooled, and the mean of the corpora.
+    A corpus of one speaker has no interval."""
 
     def one(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        if _one_speaker(truth, chosen):
+            after, before = (float(unweighted_average_recall(truth.labels[chosen], each[chosen])) for each in (second, first))
+            return {"difference": rounded(after - before), "interval": None, "p": None}
         found = paired_bootstrap(
             unweighted_average_recall, truth.labels[chosen], first[chosen], second[chosen], truth.speakers[chosen],
             repeats=REPEATS, confidence=CONFIDENCE, seed=SEED,
@@ -103,12 +107,20 @@ def _mean_draws(truth: Truth, predictions: Indices) -> NDArray[np.float64]:
     """The mean UAR of the corpora in each draw; speakers are drawn inside each corpus, by a seed of its own.
 
     With one seed for all, corpora of as many speakers would be drawn alike, and their chances would add up where they should even out.
+    A corpus of one speaker is in every draw as it is: of others like them nothing is known.
     """
     values = []
     for number, chosen in enumerate(truth.of_corpora().values()):
+        if _one_speaker(truth, chosen):
+            values.append(np.full(REPEATS, unweighted_average_recall(truth.labels[chosen], predictions[chosen])))
+            continue
         group, draws = drawn(truth.speakers[chosen], REPEATS, (SEED, number))
         values.append(scored(unweighted_average_recall, truth.labels[chosen], predictions[chosen], group, draws))
     return np.mean(values, axis=0)
+
+
+def _one_speaker(truth: Truth, chosen: NDArray[np.bool_]) -> bool:
+    return len(np.unique(truth.speakers[chosen])) == 1
 
 
 def rounded(value: Any, digits: int = 4) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ def arguments_of(name: str, corpus: str, more: Sequence[str] = ()) -> list[str]:
     model = read_recipe(name).model
     settings: dict[str, dict[str, Any]] = yaml.safe_load(SETTINGS.read_text(encoding="utf-8"))
     chosen = settings["frozen" if model.frozen_blocks == model.blocks else "fine-tuned"]
-    overrides = [f"{section}.{field}={json.dumps(value)}" for section, fields in chosen.items() for field, value in fields.items()]
     return [
         "crossval",
         name,
@@ -36,9 +35,18 @@ def arguments_of(name: str, corpus: str, more: Sequence[str] = ()) -> list[str]:
         found.kind,
         "--select",
         "nothing",
-        *(f"--set={each}" for each in overrides),
+        *(f"--set={each}" for each in overrides_of(chosen)),
         *more,
     ]
+
+
+def overrides_of(settings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sections of a recipe as `--set` takes them.
+
+    >>> overrides_of({"model": {"blocks": 3, "start": None}})
+    ['model.blocks=3', 'model.start=null']
+    """
+    return [f"{section}.{field}={json.dumps(value)}" for section, fields in settings.items() for field, value in fields.items()]
 
 
 def run(names: Sequence[str], corpora: Sequence[str], more: Sequence[str]) -> int:
