@@ -53,8 +53,9 @@ class Examples:
 def examples_of(data: Data, corpora: str | Path | None = None) -> Examples:
     """Reads the recipe's corpora and splits them by speaker.
 
-    Validation and test hold only clips of `data.labels`; training holds those of `more_labels` too. Clips with any other label are left
-    out. `rename` maps a corpus's labels before that. Raises `RecipeError` for a label that no clip has.
+    Validation and test hold only clips of `data.labels`; training holds those of `more_labels` too. Clips with any other label, or none,
+    are left out: only pre-training hears those. `rename` maps a corpus's labels before that. Raises `RecipeError` for a label that no clip
+    has.
     """
     unknown = sorted(set(data.leave_out) - set(data.corpora))
     if unknown:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from emoser.digests import sha256
 from training.augment import RATE, Augmenter, Chances, Samples
 from training.data import Example, noises, rooms, samples_of
-from training.encoders import build_encoder
+from training.encoders import build_cached
 from training.encoders.compact import halve
 from training.mixing import CORPUS as MIXTURES
 from training.recipe import without_none
@@ -45,7 +45,7 @@ class Source:
     chances: Chances
     corpora: Path | None = None
     first_layer: int | None = None  # the lowest layer kept; None: that after the frozen blocks alone
-    encoder: str | None = None  # as `Model.encoder`; the weights' checksum tells encoders apart in the key
+    encoder: str | None = None  # as `Model.encoder`, or the teacher's name; the weights' checksum tells encoders apart in the key
     pool: int = 1  # neighbouring frames kept as their mean
 
     @property
@@ -119,7 +119,7 @@ class _Worker:
     def __init__(self, source: Source) -> None:
         torch.set_num_threads(1)
         self.blocks = source.frozen_blocks
-        self.encoder = build_encoder(source.encoder, max(1, source.frozen_blocks)).load(source.weights).eval()
+        self.encoder = build_cached(source.encoder, max(1, source.frozen_blocks)).load(source.weights).eval()
         self.source = source
 
     @cached_property

@@ -166,7 +166,7 @@ def _kind(values: dict[str, Any]) -> type[Recipe]:
 
         return TransducerRecipe
     if values.get("task") == "pretraining":
-        from training.pretrain import PretrainingRecipe
+        from training.pretraining.recipe import PretrainingRecipe
 
         return PretrainingRecipe
     return Recipe

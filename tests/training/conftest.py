@@ -6,7 +6,7 @@ import csv
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ import yaml
 from accelerate.state import AcceleratorState
 
 from training import features, paths
-from training.encoders.compact import CompactEncoder
+from training.encoders.compact import CompactEncoder, mel_filterbank
+from training.encoders.mn04 import FFT, MELS, TEACHER_RATE, Mn04
 from training.recipe import Recipe, read_recipe
 from training.runs import Places, Prepared, prepare, run_evaluate, run_fit
 
@@ -89,6 +90,17 @@ def utterance(emotion: str, random: np.random.Generator, samples: int = CLIP) ->
     return 0.5 * sound * (1 - tremble * (0.5 + 0.5 * np.sin(2 * np.pi * 9 * time)))
 
 
+def random_mn04() -> dict[str, np.ndarray]:
+    """Weights of the teacher's shapes and names, of which a sound comes out as loud as it goes in."""
+    teacher = Mn04()
+    teacher.mel_filters.copy_(torch.from_numpy(mel_filterbank(MELS, FFT, TEACHER_RATE)))
+    for layer in teacher.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    state = {name: value.numpy() for name, value in teacher.state_dict().items() if not name.endswith("num_batches_tracked")}
+    return {name.replace(".fc", ".conc_se_layers.0.fc"): value for name, value in state.items()}
+
+
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with corpora/ and weights/. Shared: do not change it."""
@@ -118,6 +130,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = {f"encoder.{name}": value.half().numpy() for name, value in encoder.state_dict().items()}
     (root / "weights").mkdir()
     np.savez(root / "weights" / paths.WEIGHTS["whisper-tiny-en"].file, **state)
+    np.savez(root / "weights" / paths.WEIGHTS["efficientat-mn04"].file, **random_mn04())
     return root
 
 
@@ -130,6 +143,22 @@ def start_weights(tree: Path) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the tiny tree's states are computed once for all tests. Shared: do not change it."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def with_read_speech(tree: Path, tmp_path: Path) -> Callable[..., Path]:
+    """with_read_speech("ljspeech-mini", ["LJ"]): a corpora folder with ravdess, emodb, and one clip of each speaker, without a label."""
+
+    def write(corpus: str, speakers: Iterable[str]) -> Path:
+        folder = tmp_path / "corpora"
+        folder.mkdir()
+        for name in ("ravdess", "emodb"):
+            (folder / name).symlink_to(tree / "corpora" / name)
+        random = np.random.default_rng(0)
+        write_corpus(folder / corpus, {f"{name}.wav": (utterance("neutral", random), name, "") for name in speakers})
+        return folder
+
+    return write
 
 
 @pytest.fixture

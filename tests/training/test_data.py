@@ -72,6 +72,16 @@ def test_rename_goes_before_the_labels_and_reaches_a_corpuss_own_words(tiny: Cal
     assert counts["emodb", "fear"] == counts["ravdess", "surprise"] == 0
 
 
+def test_clips_without_a_label_are_left_out(tiny: Callable[..., Recipe], corpora: Path, with_read_speech: Callable[..., Path]) -> None:
+    folder = with_read_speech("ljspeech-mini", ["LJ"])
+    labelled = examples_of(tiny().data, corpora)
+    mixed = examples_of(tiny("data.corpora=[ravdess, emodb, ljspeech-mini]").data, folder)
+    for part in ("train", "validation", "test"):
+        assert [item.utterance for item in getattr(mixed, part)] == [item.utterance for item in getattr(labelled, part)]
+    with pytest.raises(RecipeError, match="no training clip is labelled neutral, happy, angry, sad in ljspeech-mini"):
+        examples_of(tiny("data.corpora=[ljspeech-mini]", "data.more_labels=[]").data, folder)
+
+
 def test_labels_that_no_training_clip_has(tiny: Callable[..., Recipe], corpora: Path) -> None:
     with pytest.raises(RecipeError, match="no training clip is labelled disgust, surprise in ravdess, emodb"):
         examples_of(tiny("data.more_labels=[fear, disgust, surprise]").data, corpora)

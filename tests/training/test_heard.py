@@ -16,7 +16,8 @@ from training.corpora import Utterance, load
 from training.crossval import Protocol, run_crossval
 from training.data import examples_of
 from training.heard import check_unheard, known
-from training.pretrain import PretrainingRecipe, run_pretrain
+from training.pretrain import run_pretrain
+from training.pretraining.recipe import PretrainingRecipe
 from training.recipe import Recipe, RecipeError, read_recipe
 from training.runs import Places, prepare
 

@@ -15,7 +15,7 @@ import yaml
 from training.corpora.labels import CorpusError
 from training.corpora.manifest import Manifest
 from training.corpora.registry import load
-from training.corpora.splits import Split, by_fraction, by_speakers
+from training.corpora.splits import Split, by_fraction, by_session, by_speakers
 
 FILE = Path(__file__).resolve().parents[1] / "recipes" / "splits.yaml"
 SEED = 1
@@ -30,6 +30,8 @@ HELD_OUT = {
     "ased": (10, 12),
     "emospeech-in": (15, 20),
 }
+# Read speech without emotions: only pre-training and transducers hear it, and both by the parts that its makers gave it.
+READ_SPEECH = ("speechocean762", "ljspeech-mini")
 HEADER = """\
 # Which speakers train, validate and test: the split behind every shipped checkpoint. Drawn once, fixed since.
 # Made by `python -m training corpora --draw-splits`, read by `training.corpora.default_split`.
@@ -56,14 +58,16 @@ def default_split(manifest: Manifest, name: str = "default", file: Path = FILE) 
     return by_speakers(manifest, train=voices["train"], validation=voices["validation"], test=voices["test"])
 
 
-def propose(manifest: Manifest, validation: int, test: int, seed: int = SEED) -> dict[str, list[str]]:
-    """Speaker ids of one corpus for each part."""
-    split = by_fraction(manifest, validation, test, seed) if validation or test else by_speakers(manifest)
-    return {name: sorted({item.speaker for item in part}) for name, part in split.parts.items()}
+def propose(manifest: Manifest, validation: int, test: int, seed: int = SEED) -> Split:
+    """One corpus drawn into parts."""
+    return by_fraction(manifest, validation, test, seed) if validation or test else by_speakers(manifest)
 
 
 def proposed(corpora: str | Path | None = None) -> dict[str, dict[str, list[str]]]:
-    return {name: propose(load(name, corpora), *sizes) for name, sizes in HELD_OUT.items()}
+    """Speaker ids for each corpus and part."""
+    splits = {name: propose(load(name, corpora), *sizes) for name, sizes in HELD_OUT.items()}
+    splits |= {name: by_session(load(name, corpora)) for name in READ_SPEECH}
+    return {name: {part: sorted({item.speaker for item in items}) for part, items in split.parts.items()} for name, split in splits.items()}
 
 
 def written(lists: Mapping[str, Mapping[str, list[str]]]) -> str:

@@ -150,6 +150,17 @@ def by_column(manifest: Manifest, test: str = "test", as_published: str = "") ->
     return Split(manifest.where(split="train"), manifest.where(split="validation"), manifest.where(split=test), as_published)
 
 
+def by_session(manifest: Manifest) -> Split:
+    """The makers' own parts, from the column `session` (train-..., test-...), a tenth of the training speakers validating. One speaker
+    alone trains."""
+    test = manifest.filter(lambda clip: clip.session.startswith("test")).speakers
+    rest = manifest.filter(lambda clip: clip.voice not in test)
+    if len(rest.speakers) < 2:
+        return by_speakers(manifest, test=test)
+    validation = by_fraction(rest, validation=max(1, round(0.1 * len(rest.speakers))), test=0, seed=0).validation.speakers
+    return by_speakers(manifest, validation=validation, test=test)
+
+
 class SpeakerTable:
     """Clips of each speaker by label and gender, to weigh how well random divisions balance."""
 

@@ -7,19 +7,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training.corpora import CORPORA, CorpusError, Manifest, Utterance, default_split, defaults, load
+from training.corpora import CORPORA, CorpusError, Manifest, Utterance, by_session, default_split, defaults, load
 from training.corpora.report import main
 
 LISTS = yaml.safe_load(defaults.FILE.read_text(encoding="utf-8"))["default"]
 
 
 def test_the_file_lists_every_speaker_once():
-    assert set(LISTS) == set(defaults.HELD_OUT)
+    assert set(LISTS) == {*defaults.HELD_OUT, *defaults.READ_SPEECH}
     for name, parts in LISTS.items():
         speakers = [speaker for part in ("train", "validation", "test") for speaker in parts[part]]
         assert all(isinstance(speaker, str) for speaker in speakers)
         assert len(speakers) == len(set(speakers)) == CORPORA[name].speakers
-        assert (len(parts["validation"]), len(parts["test"])) == defaults.HELD_OUT[name]
+        if name in defaults.HELD_OUT:
+            assert (len(parts["validation"]), len(parts["test"])) == defaults.HELD_OUT[name]
 
 
 def test_every_held_out_set_of_several_has_both_sexes():
@@ -34,6 +35,18 @@ def test_every_held_out_set_of_several_has_both_sexes():
             speakers = LISTS[name][part]
             if len(speakers) > 1:
                 assert sum(map(is_male, speakers)) == len(speakers) / 2
+
+
+def test_read_speech_keeps_its_makers_test_speakers(corpora):
+    """Transducers are tested on them: what pre-training hears must not be theirs. The split of the shipped transducers is this one."""
+    for name in defaults.READ_SPEECH:
+        manifest = load(name, corpora)
+        split = default_split(manifest)
+        assert {part: own.speakers for part, own in split.parts.items()} == {
+            part: own.speakers for part, own in by_session(manifest).parts.items()
+        }
+        assert set(split.test.count("session")) == ({"test-adult"} if name == "speechocean762" else set())
+        assert not any(clip.emotion for clip in manifest)
 
 
 def test_default_split_of_several_corpora():

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.corpora import Manifest, Split, by_fraction, by_speakers, default_split, load
+from training.corpora import Manifest, Split, by_session, default_split, load
 from training.corpora.defaults import HELD_OUT
 from training.data import Example, sampling_weights
 from training.encoders.compact import CompactEncoder
@@ -80,9 +80,8 @@ def clips_of(recipe: TransducerRecipe, corpora: str | Path | None = None) -> Cli
 
 
 def _split(manifest: Manifest, name: str, recipe: TransducerRecipe) -> Split:
-    """The recipe's fold, or the shipped split. Corpora of read speech have no place in it: those with the makers' own partitions (the
-    column session, train-... and test-...) keep these, a tenth of the training speakers validating; one speaker alone trains. What its
-    makers publish as a test set alone is tested."""
+    """The recipe's fold, or the shipped split. A corpus that it was not drawn for, read speech among them, keeps the parts of its makers
+    (`by_session`). What its makers publish as a test set alone is tested."""
     data, folds = recipe.data, recipe.transducer.folds or {}
     empty = manifest.filter(lambda clip: False)
     if name in data.leave_out or set(manifest.count("split")) == {"test"}:
@@ -91,12 +90,7 @@ def _split(manifest: Manifest, name: str, recipe: TransducerRecipe) -> Split:
         return _fold(manifest, *folds[name].split("/", 1))
     if name in HELD_OUT:
         return default_split(manifest, data.split)
-    test = manifest.filter(lambda clip: clip.session.startswith("test")).speakers
-    rest = manifest.filter(lambda clip: clip.voice not in test)
-    if len(rest.speakers) < 2:
-        return by_speakers(manifest, test=test)
-    validation = by_fraction(rest, validation=max(1, round(0.1 * len(rest.speakers))), test=0, seed=0).validation.speakers
-    return by_speakers(manifest, validation=validation, test=test)
+    return by_session(manifest)
 
 
 def _fold(manifest: Manifest, kind: str, number: str) -> Split:
