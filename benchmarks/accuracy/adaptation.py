@@ -2,17 +2,21 @@
 
     python -m training unseen shiftcnn                   # trains the recipe once without each corpus
     python -m benchmarks.accuracy.adaptation shiftcnn    # -> results/shiftcnn-adaptation.json, and a table on standard output
+    python -m benchmarks.accuracy.adaptation shiftcnn --with shiftformer-frozen    # the mean of both, as an ensemble takes it
 
 For each corpus left out, its clips are scored by the model as it is, and adapted (emoser/adaptation.py, the code that a user runs) to 10,
 30, 100 or all clips of it drawn at random, to one-sided draws (one label alone, or two thirds of one label), and to each speaker's own
 clips; each draw once more with the shares of its labels told (`emoser adapt --shares`). Draws are repeated; the figure is the mean UAR over
-all clips of the corpus, those adapted to among them, their labels unused.
+all clips of the corpus, those adapted to among them, their labels unused. Of several recipes each is adapted by itself, and their
+probabilities are averaged.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +30,11 @@ from emoser.adaptation import EVEN, STRENGTH, UNEVEN, Reference, adapt
 from emoser.adaptation import TOLD as BELIEVED
 from emoser.metrics import unweighted_average_recall
 from training.adaptation import adapted_logits, pooled_clips, reference_of
+from training.data import Example
 from training.evaluate import softmax
 from training.leaving_out import without
 from training.model import Adjustment, EmotionModel, Pooled
-from training.recipe import read_recipe
+from training.recipe import Recipe, read_recipe
 from training.runs import Places, prepare
 from training.unseen import CORPORA
 
@@ -38,6 +43,7 @@ DRAWS = 5
 SEED = 1
 
 Indices = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
 
 
 def draws_of(targets: Indices, labels: Sequence[str], random: np.random.Generator) -> Iterator[tuple[str, list[Indices]]]:
@@ -57,46 +63,50 @@ def draws_of(targets: Indices, labels: Sequence[str], random: np.random.Generato
         )
 
 
-@torch.inference_mode()
-def adapted_uar(
-    model: EmotionModel,
-    pooled: Pooled,
-    targets: Indices,
-    chosen: Indices,
-    reference: Reference,
-    plain: NDArray[np.float32],
-    temperature: float,
-    told: bool = False,
-) -> float:
-    """UAR over all clips, adapted to those chosen; `told`: with the shares of their labels."""
-    own = plain.shape[1]
-    shares = np.bincount(targets[chosen], minlength=own) / len(chosen) if told else None
-    moved = adapt(pooled.vector[chosen].numpy(), softmax(plain[chosen], temperature), reference, shares=shares)
-    by = Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift))
-    return unweighted_average_recall(targets, model.read(pooled, by)[0].numpy()[:, :own].argmax(1))
+@dataclass(frozen=True)
+class Member:
+    """A model, and how it hears the clips of the corpus: the only one that is measured, or one of several whose probabilities are
+    averaged."""
+
+    model: EmotionModel
+    pooled: Pooled
+    reference: Reference
+    temperature: float
+    labels: int  # how many of its classes, from the first, a checkpoint has
+
+    @torch.inference_mode()
+    def probabilities(self, by: Adjustment | None = None) -> Probabilities:
+        """(clips, labels), as it is or adjusted."""
+        return softmax(self.model.read(self.pooled, by)[0].numpy()[:, : self.labels], self.temperature)
+
+    def adapted(self, chosen: Indices, shares: NDArray[np.float64] | None) -> Probabilities:
+        """Those of all clips, adapted to the ones chosen."""
+        moved = adapt(self.pooled.vector[chosen].numpy(), self.probabilities()[chosen], self.reference, shares=shares)
+        return self.probabilities(Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift)))
+
+    def adapted_to_each(self, speakers: NDArray[np.str_]) -> Probabilities:
+        """Those of each speaker's clips, adapted to these."""
+        logits = adapted_logits(self.model, self.pooled, speakers, self.reference, self.labels, self.temperature)
+        return softmax(logits, self.temperature)
 
 
-def measure(
-    model: EmotionModel,
-    pooled: Pooled,
-    targets: Indices,
-    speakers: NDArray[np.str_],
-    reference: Reference,
-    temperature: float,
-    labels: Sequence[str],
-) -> dict[str, float]:
-    """UAR by what the model is adapted to; `none` is the model as it is."""
-    own = len(labels)
-    with torch.inference_mode():
-        plain = model.read(pooled)[0].numpy()[:, :own]
-    found = {"none": unweighted_average_recall(targets, plain.argmax(1))}
+def uar(targets: Indices, probabilities: Sequence[Probabilities]) -> float:
+    """UAR of the mean over the members."""
+    return unweighted_average_recall(targets, np.mean(probabilities, axis=0).argmax(1))
+
+
+def measure(members: Sequence[Member], targets: Indices, speakers: NDArray[np.str_], labels: Sequence[str]) -> dict[str, float]:
+    """UAR over all clips by what the members are adapted to; `none` is as they are."""
+    found = {"none": uar(targets, [member.probabilities() for member in members])}
     for name, draws in draws_of(targets, labels, np.random.default_rng(SEED)):
         for told in (False, True):
-            values = [adapted_uar(model, pooled, targets, chosen, reference, plain, temperature, told) for chosen in draws]
+            values = []
+            for chosen in draws:
+                shares = np.bincount(targets[chosen], minlength=len(labels)) / len(chosen) if told else None
+                values.append(uar(targets, [member.adapted(chosen, shares) for member in members]))
             found[name + TOLD * told] = float(np.mean(values))
     if len(np.unique(speakers)) > 1:
-        by_speaker = adapted_logits(model, pooled, speakers, reference, own, temperature)
-        found["each speaker's own"] = unweighted_average_recall(targets, by_speaker.argmax(1))
+        found["each speaker's own"] = uar(targets, [member.adapted_to_each(speakers) for member in members])
     return found
 
 
@@ -110,35 +120,62 @@ def table(found: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def settings_of(name: str) -> list[str]:
+    """What the runs of a recipe set beside it, out of its own result file. Raises SystemExit where it has none."""
+    file = scoring.RESULTS / f"{name}-adaptation.json"
+    if not file.is_file():
+        raise SystemExit(f"{name} is measured by itself first: python -m benchmarks.accuracy.adaptation {name}")
+    found: list[str] = json.loads(file.read_text(encoding="utf-8"))["set"]
+    return found
+
+
+def member_of(recipe: Recipe, corpus: str, places: Places) -> tuple[Member, list[Example], int]:
+    """The run without `corpus`, the clips of it that are tested, and the run's kept step."""
+    run = prepare(without(recipe, corpus), places, clean_only=True)
+    record, model = run.record(), run.trained()
+    tested = [example for example in run.examples.test if example.corpus == corpus]
+    own = len(recipe.data.labels)
+    reference = reference_of(model, run.examples.train, run.features, own)
+    pooled = pooled_clips(model, tested, run.features)
+    return Member(model, pooled, reference, record["temperature"], own), tested, record["kept_step"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy.adaptation", description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="SECTION.FIELD=VALUE")
+    parser.add_argument(
+        "--with", nargs="+", default=[], dest="others", metavar="RECIPE", help="averaged with it, set as in their files"
+    )
     parser.add_argument("--without", nargs="+", default=list(CORPORA), metavar="CORPUS")
     for name in ("corpora", "weights", "runs", "cache"):
         parser.add_argument(f"--{name}", type=Path)
     options = parser.parse_args()
     given = {name: getattr(options, name) for name in ("corpora", "weights", "runs", "cache")}
     places = Places(**{name: value for name, value in given.items() if value is not None})
-    recipe = read_recipe(options.recipe, options.overrides)
+    settings = {options.recipe: options.overrides} | {name: settings_of(name) for name in options.others}
+    recipes = [read_recipe(name, overrides) for name, overrides in settings.items()]
+    if any(recipe.data.labels != recipes[0].data.labels for recipe in recipes):
+        raise SystemExit("recipes of other labels cannot be averaged")
     found: dict[str, dict[str, float]] = {}
     clips: dict[str, Any] = {}
     for corpus in options.without:
-        run = prepare(without(recipe, corpus), places, clean_only=True)
-        record, model = run.record(), run.trained()
-        tested = [example for example in run.examples.test if example.corpus == corpus]
-        own = len(recipe.data.labels)
-        reference = reference_of(model, run.examples.train, run.features, own)
-        pooled = pooled_clips(model, tested, run.features)
+        heard = [member_of(recipe, corpus, places) for recipe in recipes]
+        tested = heard[0][1]
+        if any([example.utterance for example in others] != [example.utterance for example in tested] for _, others, _ in heard):
+            raise SystemExit(f"the recipes test other clips of {corpus}")
         targets = np.array([example.target for example in tested])
         speakers = np.array([example.speaker for example in tested])
-        found[corpus] = measure(model, pooled, targets, speakers, reference, record["temperature"], recipe.data.labels)
-        clips[corpus] = {"clips": len(tested), "speakers": len(np.unique(speakers)), "kept_step": record["kept_step"]}
+        found[corpus] = measure([member for member, _, _ in heard], targets, speakers, recipes[0].data.labels)
+        steps = [step for _, _, step in heard]
+        clips[corpus] = {"clips": len(tested), "speakers": len(np.unique(speakers)), "kept_step": steps if options.others else steps[0]}
+    name = "-with-".join(recipe.name for recipe in recipes)
+    sums = [recipe.checksum() for recipe in recipes]
     record = {
-        "recipe": recipe.name,
-        "recipe_sha256": recipe.checksum(),
-        "set": options.overrides,
-        "labels": list(recipe.data.labels),
+        "recipe": name,
+        "recipe_sha256": sums if options.others else sums[0],
+        "set": options.overrides + [f"{other}: {each}" for other in options.others for each in settings[other]],
+        "labels": list(recipes[0].data.labels),
         "strength": STRENGTH,
         "evenness": [UNEVEN, EVEN],
         "shares_believed": BELIEVED,
@@ -148,7 +185,7 @@ def main() -> None:
         "uar": scoring.rounded(found),
         "versions": scoring.versions("numpy", "torch"),
     }
-    scoring.write(f"{recipe.name}-adaptation", record)
+    scoring.write(f"{name}-adaptation", record)
     print(table(found))
 
 

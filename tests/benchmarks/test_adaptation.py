@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.accuracy import unseen
-from benchmarks.accuracy.adaptation import DRAWS, draws_of, measure, table
+from benchmarks.accuracy.adaptation import DRAWS, Member, draws_of, measure, table
 from emoser.adaptation import EVEN, STRENGTH, UNEVEN, Reference
 from emoser.metrics import unweighted_average_recall
 from training.model import EmotionModel, Pooled
@@ -44,13 +44,17 @@ def test_a_moved_corpus_is_won_back() -> None:
     moved = clean.copy()
     moved[:, 0] += 1.5  # everything sounds neutral there
     pooled = Pooled(torch.from_numpy(moved.astype(np.float32)), None, torch.zeros(300, 0, 3))
-    found = measure(model, pooled, targets, speakers, reference, 1.0, LABELS)
+    member = Member(model, pooled, reference, 1.0, 3)
+    found = measure([member], targets, speakers, LABELS)
     assert found["none"] < 0.5 and found["all"] > found["30 clips"] > found["10 clips"] >= found["none"]
     assert found["each speaker's own"] > 0.7
     assert unweighted_average_recall(targets, clean[:, :3].argmax(1)) >= found["all"]
     text = table({"demo": found, "other": {"none": 0.5}})
     assert text.splitlines()[2].startswith(f"| demo | {100 * found['none']:.1f} |") and " - |" in text.splitlines()[3]
-    assert found["all"] == pytest.approx(measure(model, pooled, targets, speakers, reference, 1.0, LABELS)["all"])
+    assert measure([member, member], targets, speakers, LABELS) == pytest.approx(found)  # the mean of one and the same
+    deaf = Member(model, Pooled(torch.zeros(300, width), None, torch.zeros(300, 0, 3)), reference, 1.0, 3)
+    assert measure([deaf], targets, speakers, LABELS)["all"] == pytest.approx(1 / 3)
+    assert measure([member, deaf], targets, speakers, LABELS)["none"] == pytest.approx(found["none"])  # one without an opinion
 
 
 def test_the_page_has_a_mean_where_all_corpora_were_run(monkeypatch: pytest.MonkeyPatch) -> None:
