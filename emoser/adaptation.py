@@ -112,9 +112,12 @@ class Adaptation:
         """What stands for the sha256 of the checkpoint file `of` once it is adapted."""
         return hashlib.sha256(bytes.fromhex(of) + self.scale.tobytes() + self.shift.tobytes()).hexdigest()
 
-    def save(self, path: Path) -> None:
+    def to_bytes(self) -> bytes:
+        """The .npz that `read` reads."""
         clips, evenness, told = np.int64(self.clips), np.float64(self.evenness), np.bool_(self.told)
-        np.savez(path, scale=self.scale, shift=self.shift, clips=clips, evenness=evenness, told=told)
+        buffer = io.BytesIO()
+        np.savez(buffer, scale=self.scale, shift=self.shift, clips=clips, evenness=evenness, told=told)
+        return buffer.getvalue()
 
     @classmethod
     def read(cls, path: Path) -> Adaptation:
@@ -128,6 +131,37 @@ class Adaptation:
         if scale.ndim != 1 or scale.shape != shift.shape:
             raise CheckpointError(f"{path} is no adaptation: scale {scale.shape}, shift {shift.shape}")
         return cls(scale, shift, int(found["clips"]), float(found["evenness"]), told)
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleAdaptation:
+    """What the `members` of an ensemble, by name, were adapted by, each for itself: they see other vectors, and may find other labels."""
+
+    members: Mapping[str, Adaptation]
+
+    @property
+    def clips(self) -> int:
+        """That were used; the same for all members, unless they were adapted one by one: the fewest then."""
+        return min(each.clips for each in self.members.values())
+
+    @property
+    def evenness(self) -> float:
+        """Of the labels predicted for the clips, as in `Adaptation`; the mean over the members."""
+        return float(np.mean([each.evenness for each in self.members.values()]))
+
+    @property
+    def told(self) -> bool:
+        """The user said how often each label occurs."""
+        return all(each.told for each in self.members.values())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against it, in words; what is not true of all members names those that it is true of."""
+        found: dict[str, list[str]] = {}
+        for name, each in self.members.items():
+            for warning in each.warnings:
+                found.setdefault(warning, []).append(name)
+        return tuple(said if len(names) == len(self.members) else f"{', '.join(names)}: {said}" for said, names in found.items())
 
 
 def shares_of(given: Mapping[str, float], labels: Sequence[str]) -> Floats:

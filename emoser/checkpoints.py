@@ -1,11 +1,11 @@
-"""checkpoints.yaml -> `Checkpoint`, and a name, folder, file or hf:// address -> a verified local file."""
+"""checkpoints.yaml, and a folder's checkpoint.yaml -> `Checkpoint`."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -13,9 +13,7 @@ from typing import Any, Literal, cast
 
 import yaml
 
-from emoser import hub
-from emoser.digests import joined, sha256
-from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint, UsageError
+from emoser.errors import CheckpointError, UnknownCheckpoint
 from emoser.records import RecordError, read_record
 from emoser.settings import DEFAULTS, DiarizationSettings
 
@@ -24,9 +22,7 @@ Precision = Literal["fp16", "int8", "fp32"]
 
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads the registry ten times as fast, where PyYAML has it
 FOLDER_FILE = "checkpoint.yaml"  # what makes a folder, or a hub repository, a checkpoint
-SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
 ROLES = ("encoder", "frames", "predictor", "joint", "head")  # of a transducer's files
-REPOSITORY = "a clone of the project's repository (checkpoints/torchscript/)"
 
 
 @dataclass(frozen=True)
@@ -222,7 +218,7 @@ class Checkpoint(Description):
         """All files that are needed to run with `runtime`: the model, or the readout and its encoder, or of a transducer those of `ROLES`
         in that order. Without a precision those of the first one listed; CheckpointError says what there is instead."""
         if self.members:
-            raise CheckpointError(f'"{self.name}" is an ensemble and has no file of its own; its members are {", ".join(self.members)}')
+            raise no_file_of_its_own(self)
         chosen = [kind for kind in self.kinds if kind[0] == runtime and precision in (None, kind[1])]
         if not chosen:
             wanted = f"{runtime} file" + (f" with precision {precision}" if precision else "")
@@ -237,21 +233,9 @@ class Checkpoint(Description):
         return alike["readout"], encoder
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """A checkpoint found: `path` is a local file whose sha256 is `sha256`. A single file describes itself: `checkpoint` is None then.
-
-    Of a checkpoint of several files `path` and `part` are the first of `Checkpoint.files`, `others` are the rest, verified too, and
-    `sha256` is that of the digests of all, one after the other.
-    """
-
-    path: Path
-    format: Format
-    sha256: str
-    checkpoint: Checkpoint | None = None
-    part: Part | None = None
-    adaptation: Path | None = None  # verified too
-    others: tuple[tuple[str, Path], ...] = ()  # role, file
+def no_file_of_its_own(ensemble: Checkpoint) -> CheckpointError:
+    """The error where a file of an ensemble is asked for."""
+    return CheckpointError(f'"{ensemble.name}" is an ensemble and has no file of its own; its members are {", ".join(ensemble.members)}')
 
 
 def registry_file() -> Path:
@@ -276,11 +260,31 @@ def _entries(path: Path, changed: tuple[int, int] | None) -> tuple[Checkpoint, .
     data = _read_yaml(path)
     if not isinstance(data, dict) or list(data) != ["checkpoints"] or not isinstance(data["checkpoints"], list):
         raise CheckpointError(f'{path}: expected one field "checkpoints" that holds a list of entries')
-    entries = [_entry(item, path, number) for number, item in enumerate(data["checkpoints"])]
-    names = [entry.name for entry in entries]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise CheckpointError(f"{path}: more than one entry is named {', '.join(twice)}")
-    return tuple(entries)
+    return _listed(data["checkpoints"], path)
+
+
+def folder_entries(folder: Path) -> tuple[Checkpoint, ...]:
+    """What a checkpoint folder says of itself: as `read_listing`. Raises CheckpointError for any other folder, or a malformed entry."""
+    listing = folder / FOLDER_FILE
+    if not listing.is_file():
+        raise CheckpointError(f"{folder} is no checkpoint folder: there is no {FOLDER_FILE} in it")
+    return read_listing(listing)
+
+
+def read_listing(path: Path) -> tuple[Checkpoint, ...]:
+    """The entries of the FOLDER_FILE of a folder or of a hub repository: one or, of an ensemble, its own and then those of its members.
+
+    Raises CheckpointError for a malformed file, and for an ensemble whose members are not all there.
+    """
+    data = _read_yaml(path)
+    if not isinstance(data, dict) or list(data) != ["checkpoints"]:
+        return (_entry(data, path),)
+    entries = _listed(data["checkpoints"], path) if isinstance(data["checkpoints"], list) else ()
+    if not entries or not entries[0].members:
+        raise CheckpointError(f'{path}: a list "checkpoints" is for an ensemble, whose entry comes first, and its members')
+    if missing := set(entries[0].members) - {entry.name for entry in entries}:
+        raise CheckpointError(f'{path}: "{entries[0].name}" has members that are not in it: {", ".join(sorted(missing))}')
+    return entries
 
 
 def find(name: str) -> Checkpoint:
@@ -289,52 +293,7 @@ def find(name: str) -> Checkpoint:
     for entry in entries:
         if entry.name == name:
             return entry
-    raise _unknown(name, entries)
-
-
-def find_ensemble(name_or_path: str | os.PathLike[str]) -> Checkpoint | None:
-    """The registry's entry of that name if it is an ensemble, else None."""
-    for entry in _registered():
-        if entry.members and entry.name == name_or_path:
-            return entry
-    return None
-
-
-def resolve(
-    name_or_path: str | os.PathLike[str], *, runtime: str = "onnx", precision: str | None = None, offline: bool = False
-) -> Resolved:
-    """A name of the registry, hf://owner/repository@revision, a checkpoint folder, or a single file -> a verified local file.
-
-    A name is looked up in the registry first (a folder of that name in the working directory does not hide it), its file beside the
-    registry, then in the hub's cache, then at the hub, pinned to the registry's commit. Raises UnknownCheckpoint, ChecksumMismatch,
-    DownloadError or, for a runtime or precision that the checkpoint does not have, CheckpointError.
-    """
-    form, grain = cast(Format, runtime), cast("Precision | None", precision)
-    given = os.fspath(name_or_path)
-    if not given:
-        raise UsageError("the checkpoint's name is empty")
-    if given.startswith(hub.SCHEME):
-        return _at_hub(hub.parse(given), form, grain, offline)
-    path = Path(given).expanduser()
-    a_name = isinstance(name_or_path, str) and given == path.name and path.suffix not in SUFFIXES
-    entries = {entry.name: entry for entry in _registered()}
-    if a_name and given in entries:
-        return _registry_file(entries[given], form, grain, offline)
-    if path.is_dir():
-        return _in_folder(path, form, grain)
-    if path.is_file():
-        return _single_file(path, form)
-    if a_name:
-        raise _unknown(given, list_checkpoints())
-    raise UnknownCheckpoint(f"{given}: no such file or folder. Known names: {', '.join(entries) or 'none'}")
-
-
-def folder_entry(folder: Path) -> Checkpoint:
-    """What a checkpoint folder says of itself. Raises CheckpointError for any other folder, or a malformed entry."""
-    listing = folder / FOLDER_FILE
-    if not listing.is_file():
-        raise CheckpointError(f"{folder} is no checkpoint folder: there is no {FOLDER_FILE} in it")
-    return _entry(_read_yaml(listing), listing)
+    raise unknown(name, entries)
 
 
 def describe(metadata: dict[str, Any], where: str) -> Description:
@@ -345,85 +304,13 @@ def describe(metadata: dict[str, Any], where: str) -> Description:
         raise CheckpointError(f"{error}. The file was not made by emoser, or by a version that this one does not understand") from None
 
 
-def _registry_file(entry: Checkpoint, form: Format, grain: Precision | None, offline: bool) -> Resolved:
-    def local(part: Part) -> Path:
-        path = entry.folder / part.path
-        return path if path.is_file() else _from_hub(entry, part, path, offline)
-
-    return _with_adaptation(entry, form, grain, local)
-
-
-def _with_adaptation(entry: Checkpoint, form: Format, grain: Precision | None, local: Callable[[Part], Path]) -> Resolved:
-    """An entry's files, verified, where `local` has them; and its adaptation, if it is an adapted one."""
-    found = _joined([_verified(entry, part, local(part)) for part in entry.files(form, grain)])
-    moved = [_verified(entry, part, local(part)) for part in entry.parts if part.role == "adaptation"]
-    return replace(found, adaptation=moved[0].path) if moved else found
-
-
-def _in_folder(folder: Path, form: Format, grain: Precision | None) -> Resolved:
-    entry = folder_entry(folder)
-
-    def local(part: Part) -> Path:
-        path = folder / part.path
-        if not path.is_file():
-            raise CheckpointError(f"{folder / FOLDER_FILE} names {part.path}, which is not there; copy it beside that file")
-        return path
-
-    return _with_adaptation(entry, form, grain, local)
-
-
-def _at_hub(address: hub.Address, form: Format, grain: Precision | None, offline: bool) -> Resolved:
-    listing = hub.fetch(address, FOLDER_FILE, offline=offline)
-    entry = _entry(_read_yaml(listing), listing)
-    return _with_adaptation(entry, form, grain, lambda part: hub.fetch(address, part.path, offline=offline))
-
-
-def _single_file(path: Path, runtime: Format) -> Resolved:
-    if path.suffix not in SUFFIXES:
-        raise CheckpointError(f"{path}: a checkpoint file ends in {', '.join(SUFFIXES)}; a folder holds a {FOLDER_FILE}")
-    form = SUFFIXES[path.suffix]
-    if runtime == "torchscript" and form == "onnx":
-        raise CheckpointError(f'{path} is an ONNX file: leave runtime="torchscript" out')
-    return Resolved(path=path, format=form, sha256=sha256(path))
-
-
-def _from_hub(entry: Checkpoint, part: Part, missing: Path, offline: bool) -> Path:
-    if entry.hub is None:
-        where = REPOSITORY if part.format == "torchscript" else "installing emoser again"
-        raise CheckpointError(f'The {part.format} file of "{entry.name}" is not at {missing} and is on no hub; get it from {where}')
-    address = hub.Address(entry.hub.repository, entry.hub.commit)
-    listing = hub.fetch(address, FOLDER_FILE, offline=offline)
-    # Paths at the hub are its own; the content is what the registry that came with emoser says.
-    for theirs in _entry(_read_yaml(listing), listing).parts:
-        if theirs.sha256 == part.sha256:
-            return hub.fetch(address, theirs.path, offline=offline)
-    raise ChecksumMismatch(f"{address} holds no file with the sha256 {part.sha256} that the registry gives for {part.path}; update emoser")
-
-
-def _joined(files: list[Resolved]) -> Resolved:
-    """The files of one checkpoint as one, in the order of `Checkpoint.files`."""
-    first, *rest = files
-    if not rest:
-        return first
-    digest = joined(each.sha256 for each in files)
-    return replace(first, sha256=digest, others=tuple((each.part.role, each.path) for each in rest if each.part is not None))
-
-
-def _verified(entry: Checkpoint, part: Part, path: Path) -> Resolved:
-    digest = sha256(path)
-    if digest != part.sha256:
-        raise ChecksumMismatch(
-            f"{path} is damaged or not the file of {entry.name!r}: sha256 {digest}, {path.stat().st_size} bytes; "
-            f"expected {part.sha256}, {part.size} bytes. Delete it and get it again (download, clone or install anew)"
-        )
-    return Resolved(path=path, format=cast(Format, part.format), sha256=digest, checkpoint=entry, part=part)
-
-
-def _registered() -> list[Checkpoint]:
+def registered() -> list[Checkpoint]:
+    """The registry's entries; none where there is no registry."""
     return list_checkpoints() if registry_file().is_file() else []
 
 
-def _unknown(name: str, entries: list[Checkpoint]) -> UnknownCheckpoint:
+def unknown(name: str, entries: Sequence[Checkpoint]) -> UnknownCheckpoint:
+    """The error for a name that is none of `entries`; it lists them, and the nearest."""
     names = [entry.name for entry in entries]
     near = get_close_matches(name, names, 1)
     hint = f' Did you mean "{near[0]}"?' if near else ""
@@ -431,6 +318,14 @@ def _unknown(name: str, entries: list[Checkpoint]) -> UnknownCheckpoint:
         f'No checkpoint is named "{name}".{hint} Known names: {", ".join(names) or "none"}. '
         f"A folder with a {FOLDER_FILE}, an .onnx or TorchScript file, or hf://owner/repository@revision work too."
     )
+
+
+def _listed(data: list[Any], path: Path) -> tuple[Checkpoint, ...]:
+    entries = tuple(_entry(item, path, number) for number, item in enumerate(data))
+    names = [entry.name for entry in entries]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise CheckpointError(f"{path}: more than one entry is named {', '.join(twice)}")
+    return entries
 
 
 def _entry(data: object, path: Path, number: int | None = None) -> Checkpoint:

@@ -6,9 +6,9 @@ import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from emoser.checkpoints import Checkpoint, Resolved, describe, find_ensemble, resolve
-from emoser.digests import joined
+from emoser.checkpoints import Checkpoint, describe
 from emoser.errors import CheckpointError, UsageError
+from emoser.resolving import Resolved, ResolvedEnsemble, locate
 
 if TYPE_CHECKING:
     from emoser.diarization.activity import SpeechActivity
@@ -41,20 +41,20 @@ def load(
 
     Raises CheckpointError and its kinds (exit code 3 of the command line), DeviceError, MissingExtra, RuntimeClash, UsageError.
     """
-    from emoser.adaptation import Adaptation
-    from emoser.models.utterance import UtteranceModel
-
     _one_of("runtime", runtime, RUNTIMES)
     if precision is not None:
         _one_of("precision", precision, PRECISIONS)
-    ensemble = find_ensemble(name_or_path)
-    if ensemble is not None:
-        members = [
-            load(member, device=device, runtime=runtime, precision=precision, threads=threads, offline=offline)
-            for member in ensemble.members
-        ]
-        return _together(ensemble, members)
-    found = resolve(name_or_path, runtime=runtime, precision=precision, offline=offline)
+    return _model(locate(name_or_path, runtime=runtime, precision=precision, offline=offline), device, threads)
+
+
+def _model(found: Resolved | ResolvedEnsemble, device: str, threads: int | None) -> UtteranceModel:
+    from emoser.adaptation import Adaptation
+    from emoser.models.ensemble import EnsembleModel
+    from emoser.models.utterance import UtteranceModel
+
+    if isinstance(found, ResolvedEnsemble):
+        members = [_model(member, device, threads) for member in found.members]
+        return EnsembleModel(found.checkpoint, members, speech=_speech_activity(found.checkpoint.sample_rate))
     if found.checkpoint is not None and found.checkpoint.task == "transducer":
         return _transducer(found, found.checkpoint, device, threads)
     opened = _opened(found, device, threads)
@@ -96,27 +96,6 @@ def _transducer(found: Resolved, entry: Checkpoint, device: str, threads: int | 
     return TransducerModel(
         entry, Decoder(entry, graphs), sha256=found.sha256, precision=precision, activity=activity, speech=speech, source=found
     )
-
-
-def _together(entry: Checkpoint, members: list[UtteranceModel]) -> UtteranceModel:
-    """An ensemble of opened members; their labels may stand in any order."""
-    from emoser.models.utterance import UtteranceModel
-    from emoser.runtimes.ensemble import EnsembleRuntime, Member
-
-    for member in members:
-        about = member.checkpoint
-        same = set(member.labels) == set(entry.labels) and about.sample_rate == entry.sample_rate and about.frame_hop == entry.frame_hop
-        if not same:
-            raise CheckpointError(f'"{member.name}" has other labels, another rate or other frames than the ensemble "{entry.name}"')
-    opened = EnsembleRuntime(
-        [
-            Member(member.opened, member.checkpoint.temperature, tuple(member.labels.index(label) for label in entry.labels))
-            for member in members
-        ]
-    )
-    digest = joined(member.sha256 for member in members)
-    speech = _speech_activity(entry.sample_rate)
-    return UtteranceModel(entry, opened, sha256=digest, activity=speech.holds_speech if speech else None, speech=speech)
 
 
 def _speech_activity(sample_rate: int) -> SpeechActivity | None:

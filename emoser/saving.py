@@ -1,4 +1,4 @@
-"""An adapted checkpoint -> a folder that loads like any other."""
+"""An adapted checkpoint, or an ensemble of such -> a folder that loads like any other."""
 
 from __future__ import annotations
 
@@ -6,63 +6,55 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from emoser.adaptation import Adaptation
-from emoser.checkpoints import FOLDER_FILE, Resolved, folder_entry
+from emoser.checkpoints import FOLDER_FILE, Checkpoint, folder_entries
 from emoser.errors import CheckpointError, UsageError
+from emoser.resolving import Resolved
 
 ADAPTATION_FILE = "adaptation.npz"
 ADAPTED_TO = "; adapted to"  # in the summary of an adapted checkpoint
 
 
-def save_adapted(found: Resolved, name: str, adaptation: Adaptation, golden: tuple[float, ...], folder: str | os.PathLike[str]) -> None:
-    """Writes a checkpoint folder: the files of `found`, the adaptation, and an entry that says what they are.
+@dataclass(frozen=True)
+class Adapted:
+    """An adapted checkpoint: the files and the entry that it was made from, its own `name`, and its logits of the golden input."""
+
+    found: Resolved
+    name: str
+    adaptation: Adaptation
+    golden: tuple[float, ...]
+
+
+def save_adapted(adapted: Adapted, folder: str | os.PathLike[str]) -> None:
+    """Writes a checkpoint folder: the files that it was made from, the adaptation, and an entry that says what they are.
 
     An earlier adapted checkpoint in the folder is replaced; a folder with anything else is left alone, with a UsageError.
     """
-    entry, target = found.checkpoint, Path(folder)
     check_folder(folder)
-    if entry is None or found.part is None:
-        raise CheckpointError(f"{found.path} is a single file, and an adapted folder needs an entry: adapt a name or a folder")
-    moved = target / ADAPTATION_FILE
-    sources = [found.path, *(path for _, path in found.others)]
-    parts = entry.files(found.format, found.part.precision)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        for source in sources:
-            copy = target / source.name
-            if not (copy.exists() and copy.samefile(source)):
-                shutil.copyfile(source, copy)
-        new = target / f".{os.getpid()}.npz"
-        adaptation.save(new)
-        size, digest = new.stat().st_size, hashlib.sha256(new.read_bytes()).hexdigest()
-        part = {"role": "adaptation", "format": "npz", "precision": "fp32", "path": moved.name, "size": size, "sha256": digest}
-        clips = f"{adaptation.clips} clip{'s' * (adaptation.clips != 1)}"
-        content = asdict(entry) | {
-            "name": name,
-            "summary": f"{entry.summary.rstrip('.').partition(ADAPTED_TO)[0]}{ADAPTED_TO} {clips} of a user's own.",
-            "parts": [*(asdict(each) | {"path": source.name} for each, source in zip(parts, sources, strict=True)), part],
-            "metrics": [],  # what was measured, was measured without
-            "hub": None,
-            "golden": {"input": "tone", "logits": golden},
-        }
-        for name in ("folder", "symbols", "state", "frame_temperature"):
-            del content[name]
-        plain = json.loads(json.dumps(content))  # tuples as lists, which YAML reads back
-        listing = target / f".{os.getpid()}.yaml"
-        listing.write_text(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        new.replace(moved)  # both at once, as far as that goes: an adaptation and an entry that do not match could not be loaded
-        listing.replace(target / FOLDER_FILE)
-    except OSError as error:
-        raise UsageError(f"could not write {target}: {error.strerror}") from error
+    files = _Files()
+    files.write(files.entry(adapted, ADAPTATION_FILE), Path(folder))
+
+
+def save_adapted_ensemble(
+    entry: Checkpoint, members: Sequence[Adapted], clips: int, golden: tuple[float, ...], folder: str | os.PathLike[str]
+) -> None:
+    """The same of an ensemble, whose `entry` has the members' own names: one listing of its entry and theirs, and what several have in
+    common once."""
+    check_folder(folder)
+    files = _Files()
+    entries = [files.entry(member, f"adaptation-{number}.npz") for number, member in enumerate(members, 1)]
+    files.write({"checkpoints": [_entry(entry, entry.name, [], clips, golden), *entries]}, Path(folder))
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Raises UsageError for what `save_adapted` would not write to: anything but an empty folder, an adapted checkpoint, or nothing."""
+    """Raises UsageError for what is not written to: anything but an empty folder, an adapted checkpoint or ensemble, or nothing."""
     target = Path(folder)
     if not target.exists():
         return
@@ -72,6 +64,72 @@ def check_folder(folder: str | os.PathLike[str]) -> None:
         if any(target.iterdir()):
             raise UsageError(f"{target} exists and is no checkpoint folder; give another one")
         return
-    entry = folder_entry(target)
-    if not any(part.role == "adaptation" for part in entry.parts):
-        raise UsageError(f'{target} holds the checkpoint "{entry.name}", which is not an adapted one; give another folder')
+    entries = folder_entries(target)
+    if not all(entry.members or any(part.role == "adaptation" for part in entry.parts) for entry in entries):
+        raise UsageError(f'{target} holds the checkpoint "{entries[0].name}", which is not an adapted one; give another folder')
+
+
+@dataclass
+class _Files:
+    """What a folder will hold beside its listing."""
+
+    names: dict[str, str] = field(default_factory=dict)  # sha256 of a checkpoint's file -> how it is called in the folder
+    copied: dict[str, Path] = field(default_factory=dict)  # name -> where it is copied from
+    adaptations: dict[str, bytes] = field(default_factory=dict)  # name -> content
+
+    def entry(self, adapted: Adapted, adaptation_file: str) -> dict[str, Any]:
+        """Takes an adapted checkpoint's files up, and gives what the listing says of it."""
+        found, entry = adapted.found, adapted.found.checkpoint
+        if entry is None or found.part is None:
+            raise CheckpointError(f"{found.path} is a single file, and an adapted folder needs an entry: adapt a name or a folder")
+        parts = zip(entry.files(found.format, found.part.precision), found.files, strict=True)
+        listed = [asdict(part) | {"path": self._name(part.sha256, source)} for part, source in parts]
+        data = self.adaptations[adaptation_file] = adapted.adaptation.to_bytes()
+        about = {"path": adaptation_file, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        listed.append({"role": "adaptation", "format": "npz", "precision": "fp32"} | about)
+        return _entry(entry, adapted.name, listed, adapted.adaptation.clips, adapted.golden)
+
+    def _name(self, sha256: str, source: Path) -> str:
+        if sha256 not in self.names:
+            # Files of different folders may be called the same.
+            name = source.name if source.name not in self.copied else f"{sha256[:8]}-{source.name}"
+            self.names[sha256], self.copied[name] = name, source
+        return self.names[sha256]
+
+    def write(self, listing: dict[str, Any], folder: Path) -> None:
+        """All of it, the listing last: what breaks off leaves no listing, or an earlier one with its files, or one that is refused."""
+        plain = json.loads(json.dumps(listing))  # tuples as lists, which YAML reads back
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        new = self.adaptations | {FOLDER_FILE: text.encode()}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, source in self.copied.items():
+                copy = folder / name
+                if not (copy.exists() and copy.samefile(source)):
+                    shutil.copyfile(source, copy)
+            for name, data in new.items():
+                _beside(folder / name).write_bytes(data)
+            for name in new:  # all at once, as far as that goes
+                _beside(folder / name).replace(folder / name)
+        except OSError as error:
+            raise UsageError(f"could not write {folder}: {error.strerror}") from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{os.getpid()}-{path.name}")
+
+
+def _entry(entry: Checkpoint, name: str, parts: list[dict[str, Any]], clips: int, golden: tuple[float, ...]) -> dict[str, Any]:
+    """`entry` as that of a checkpoint `name` which was made from it, by an adaptation to so many `clips`."""
+    many = f"{clips} clip{'s' * (clips != 1)}"
+    content = asdict(entry) | {
+        "name": name,
+        "summary": f"{entry.summary.rstrip('.').partition(ADAPTED_TO)[0]}{ADAPTED_TO} {many} of a user's own.",
+        "parts": parts,
+        "metrics": [],  # what was measured, was measured without
+        "hub": None,
+        "golden": {"input": "tone", "logits": golden},
+    }
+    for left_out in ("folder", "symbols", "state", "frame_temperature"):
+        del content[left_out]
+    return content

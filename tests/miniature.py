@@ -252,5 +252,22 @@ def write_registry(folder: Path, *, torchscript: bool = False, **changes: Any) -
     return path
 
 
+def write_ensemble(folder: Path, reference: Reference | None, other: Reference | None) -> Path:
+    """A checkpoints.yaml with `both`, an ensemble of `miniature` and of `reversed`, the same graph whose labels mean something else, at
+    another temperature; their files are called the same. `reference` and `other` (in the order of its labels) make them adaptable."""
+    labels = list(LABELS[::-1])
+    for name, inside, of in (("a", INSIDE, reference), ("b", INSIDE | {"name": "reversed", "labels": labels}, other)):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        write_onnx(folder / name / "model.onnx", inside, of)
+    entries = [
+        entry(folder, {"a/model.onnx": "onnx"}),
+        entry(folder, {"b/model.onnx": "onnx"}, name="reversed", labels=labels, temperature=3.0),
+        entry(folder, {}, name="both", members=[NAME, "reversed"], temperature=1.0, summary="Both."),
+    ]
+    path = folder / "checkpoints.yaml"
+    path.write_text(yaml.safe_dump({"checkpoints": entries}, sort_keys=False), encoding="utf-8")
+    return path
+
+
 if __name__ == "__main__":
     print(write_folder(Path(sys.argv[1])))

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from benchmarks.speed.worker import processor_seconds
 from emoser.audio import load_audio
-from emoser.checkpoints import Checkpoint, resolve
+from emoser.checkpoints import Checkpoint
 from emoser.models.transducer import Hypothesis, Parts, beam_search, greedy
+from emoser.resolving import resolve
 from emoser.runtimes.parts import open_part
 
 RATE = 16_000  # Hz

@@ -46,7 +46,7 @@ def processor_seconds() -> float:
 def describe(model: str) -> dict[str, object]:
     """What results.json says about the checkpoint. `precisions` of its ONNX files, the default one first; [None] for a single file."""
     import emoser
-    from emoser.checkpoints import resolve
+    from emoser.resolving import resolve
 
     loaded = emoser.load(model, device="cpu", offline=True)
     entry = resolve(model, offline=True).checkpoint

@@ -20,6 +20,7 @@ Examples:
   emoser adapt recordings/ -o mine/
   emoser predict recordings/ -m mine/
   emoser predict recordings/ --adapt               (the same in one go)
+  emoser adapt recordings/ -m ensemble -o mine/    (each of its members)
   emoser adapt calls/ --shares neutral=0.8 -o mine/
   emoser evaluate test.csv -m shiftcnn -m mine/    (does it help?)
 

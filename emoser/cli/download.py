@@ -22,11 +22,12 @@ def download(name: str, runtime: str, precision: str | None) -> int:
 
     Afterwards it works offline under the same name. What came with emoser needs no download.
     """
-    from emoser.checkpoints import resolve
+    from emoser.resolving import locate
 
-    found = resolve(name, runtime=runtime, precision=precision)
-    if found.checkpoint is not None and found.path.is_relative_to(found.checkpoint.folder):
+    found = locate(name, runtime=runtime, precision=precision)
+    folder = found.checkpoint.folder if found.checkpoint else None
+    if folder is not None and all(path.is_relative_to(folder) for path in found.files):
         click.echo(f"{name} is here already, nothing was downloaded", err=True)
-    for path in (found.path, *(path for _, path in found.others)):
+    for path in found.files:
         click.echo(path)
     return 0

@@ -31,35 +31,40 @@ def info(name: str, format: str | None, offline: bool) -> int:
     from emoser.cli.cards import print_json, to_dict
     from emoser.cli.screen import grid, screen, wants_table
 
-    entry = describe(name, offline)
+    entries = describe(name, offline)
     if not wants_table(format):
-        print_json({"checkpoints": [to_dict(entry)]})
+        print_json({"checkpoints": [to_dict(entry) for entry in entries]})
         return 0
     from rich.text import Text
 
     console = screen()
-    console.print(Text.assemble((entry.name, "bold"), f"  {entry.summary}\n"))
-    table = grid("", "")
-    for key, value in _rows(entry):
-        table.add_row(Text(key, "bold"), Text(value))
-    console.print(table)
-    if isinstance(entry, Checkpoint):
-        _print_tables(entry)
+    for number, entry in enumerate(entries):
+        console.print(Text.assemble("\n" * (number > 0), (entry.name, "bold"), f"  {entry.summary}\n"))
+        table = grid("", "")
+        for key, value in _rows(entry):
+            table.add_row(Text(key, "bold"), Text(value))
+        console.print(table)
+        if isinstance(entry, Checkpoint):
+            _print_tables(entry)
     return 0
 
 
-def describe(name: str, offline: bool) -> Description:
-    """The entry of a name, a folder, a file or an hf:// address. A name of the registry is not downloaded for this."""
-    from emoser.checkpoints import find, list_checkpoints, registry_file, resolve
+def describe(name: str, offline: bool) -> list[Description]:
+    """The entry of a name, a folder, a file or an hf:// address; of an ensemble that the registry does not know, its members' too, which
+    have no names to ask for. A name of the registry is not downloaded for this."""
+    from emoser.checkpoints import find, registered
+    from emoser.resolving import ResolvedEnsemble, locate
 
-    if registry_file().is_file() and name in (entry.name for entry in list_checkpoints()):
-        return find(name)
-    found = resolve(name, offline=offline)
+    if name in (entry.name for entry in registered()):
+        return [find(name)]
+    found = locate(name, offline=offline)
+    if isinstance(found, ResolvedEnsemble):
+        return [found.checkpoint, *(member.checkpoint for member in found.members if member.checkpoint is not None)]
     if found.checkpoint is not None:
-        return found.checkpoint
+        return [found.checkpoint]
     from emoser import load
 
-    return load(name, offline=offline).checkpoint
+    return [load(name, offline=offline).checkpoint]
 
 
 def _rows(entry: Description) -> Iterator[tuple[str, str]]:

@@ -6,24 +6,52 @@ import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emoser.adaptation import Adaptation, adapt, shares_of
+from emoser.adaptation import Adaptation, EnsembleAdaptation, Floats, Reference, adapt, shares_of
 from emoser.audio import AudioInput, Channel, tone
-from emoser.checkpoints import Description, Resolved
+from emoser.checkpoints import Description
 from emoser.errors import CheckpointError, UsageError
 from emoser.models.options import Options, check_many
 from emoser.pooling import calibrated
+from emoser.resolving import Resolved
 from emoser.results import Failure
 from emoser.runtimes import Adaptable, Runtime
+
+if TYPE_CHECKING:
+    from emoser.saving import Adapted
 
 SUFFIX = "-adapted"  # after a checkpoint's name
 
 Rows = Callable[[NDArray[np.float32], NDArray[np.int64]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One checkpoint that is to be adapted. `shares` (labels,): how often each label occurs, where that is known."""
+
+    runtime: Adaptable
+    reference: Reference
+    temperature: float
+    shares: Floats | None
+
+    @property
+    def width(self) -> int:
+        """Columns of `rows`: the labels, then the vector."""
+        return sum(self.reference.means.shape)
+
+    def rows(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(batch, width): unadapted logits, and the vectors that the read-outs see."""
+        return np.hstack(self.runtime.pooled(waveform, lengths))
+
+    def adaptation(self, rows: NDArray[np.float64]) -> Adaptation:
+        """To the clips of which these are `rows` (clips, width)."""
+        labels = len(self.reference.means)
+        return adapt(rows[:, labels:], calibrated(rows[:, :labels], self.temperature), self.reference, shares=self.shares)
 
 
 class Adapting(ABC):
@@ -37,7 +65,7 @@ class Adapting(ABC):
     labels: tuple[str, ...]
     sha256: str
     source: Resolved | None = None
-    adaptation: Adaptation | None = None
+    adaptation: Adaptation | EnsembleAdaptation | None = None
     _runtime: Runtime
 
     @abstractmethod
@@ -66,30 +94,39 @@ class Adapting(ABC):
         Raises UsageError where no clip is usable or `shares` are none, CheckpointError where the checkpoint cannot be adapted.
         """
         check_many(clips)
-        runtime, width = self._runtime, len(self.labels)
-        expected = None if shares is None else shares_of(shares, self.labels)
-        if not isinstance(runtime, Adaptable) or runtime.reference is None:
-            raise CheckpointError(
-                f'"{self.name}" cannot be adapted with {runtime.name}: its file carries nothing about the clips it was trained on'
-            )
+        learners = self._learners(shares)
 
         def rows(waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-            return np.hstack(runtime.pooled(waveform, lengths))
+            return np.hstack([each.rows(waveform, lengths) for each in learners])
 
         found = self._spoken(clips, Options("embed", sample_rate, channel, batch_size), rows, on_failure)
         if not found:
             raise UsageError("there is no clip with speech to adapt to")
-        vectors = np.stack(found)
-        probabilities = calibrated(vectors[:, :width], self.checkpoint.temperature)
-        return self.adapted(adapt(vectors[:, width:], probabilities, runtime.reference, shares=expected))
+        apart = np.split(np.stack(found), np.cumsum([each.width for each in learners])[:-1], axis=1)
+        return self.adapted(*(each.adaptation(own) for each, own in zip(learners, apart, strict=True)))
 
-    def adapted(self, adaptation: Adaptation) -> Self:
-        """The model with an adaptation that was made before. Raises CheckpointError where it does not fit."""
+    def _learners(self, shares: Mapping[str, float] | None) -> list[Learner]:
+        """This checkpoint or, of an ensemble, its members. Raises UsageError for what are no `shares`, CheckpointError where the checkpoint
+        cannot be adapted."""
+        expected = None if shares is None else shares_of(shares, self.labels)
+        runtime = self._runtime
+        if not isinstance(runtime, Adaptable) or runtime.reference is None:
+            raise CheckpointError(
+                f'"{self.name}" cannot be adapted with {runtime.name}: its file carries nothing about the clips it was trained on'
+            )
+        return [Learner(runtime, runtime.reference, self.checkpoint.temperature, expected)]
+
+    def adapted(self, *adaptations: Adaptation) -> Self:
+        """The model with an adaptation that was made before; an ensemble takes one for each member. Raises CheckpointError where it does
+        not fit."""
         if not isinstance(self._runtime, Adaptable):
             raise CheckpointError(f'"{self.name}" cannot be adapted with {self._runtime.name}')
+        if len(adaptations) != 1:
+            raise CheckpointError(f'"{self.name}" is one checkpoint and takes one adaptation, not {len(adaptations)}')
+        (adaptation,) = adaptations
         other = copy.copy(self)
         other._runtime = self._runtime.adapted(adaptation)
-        other.name = f"{self.name.removesuffix(SUFFIX)}{SUFFIX}"
+        other.name = adapted_name(self.name)
         other.checkpoint = replace(self.checkpoint, name=other.name)
         other.sha256 = adaptation.digest(self.source.sha256 if self.source else self.sha256)
         other.adaptation = adaptation
@@ -100,10 +137,33 @@ class Adapting(ABC):
 
         Raises UsageError for a folder that holds something else, CheckpointError for a model that is not adapted or has no registry entry.
         """
-        if self.adaptation is None or self.source is None:
-            raise CheckpointError(f'"{self.name}" is not adapted: call adapt(clips) first, there is nothing else to save')
         from emoser.saving import save_adapted
 
+        save_adapted(self.to_save(), folder)
+
+    def to_save(self) -> Adapted:
+        """What `save` writes. Raises CheckpointError for a model that is not adapted."""
+        from emoser.saving import Adapted
+
+        if self.source is None or not isinstance(self.adaptation, Adaptation):
+            raise not_adapted(self.name)
+        return Adapted(self.source, self.name, self.adaptation, self._golden())
+
+    def _golden(self) -> tuple[float, ...]:
+        """The logits of the golden input."""
         waveform = tone()
         outputs = self._runtime.run(waveform[None], np.array([len(waveform)], np.int64))
-        save_adapted(self.source, self.name, self.adaptation, tuple(map(float, outputs["logits"][0])), folder)
+        return tuple(map(float, outputs["logits"][0]))
+
+
+def adapted_name(name: str) -> str:
+    """
+    >>> adapted_name("shiftcnn"), adapted_name("shiftcnn-adapted")
+    ('shiftcnn-adapted', 'shiftcnn-adapted')
+    """
+    return f"{name.removesuffix(SUFFIX)}{SUFFIX}"
+
+
+def not_adapted(name: str) -> CheckpointError:
+    """The error where a model is to be saved that was not adapted."""
+    return CheckpointError(f'"{name}" is not adapted: call adapt(clips) first, there is nothing else to save')

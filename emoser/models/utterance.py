@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from emoser.audio import SAMPLE_RATE, AudioInput, Channel, Clip, is_silent, load_audio, source_name
 from emoser.batching import BATCH_SECONDS, GROUP_SECONDS, groups, load_ahead, plan_batches
-from emoser.checkpoints import Description, Resolved
+from emoser.checkpoints import Description
 from emoser.errors import AudioError, CheckpointError, MissingExtra, UsageError
 from emoser.models.adapting import Adapting, Rows
 from emoser.models.diarizing import Diarizing
 from emoser.models.options import Each, Kind, Mono, Options, check_many
 from emoser.pooling import calibrated, equal_windows, padded, weighted_mean
+from emoser.resolving import Resolved
 from emoser.results import Embedding, Failure, Prediction
 from emoser.runtimes import Runtime
 

@@ -116,3 +116,32 @@ def test_what_cannot_be_adapted(emoser: Emoser, recordings: Path) -> None:
     ran = emoser("adapt", "-", "-m", "base", "-o", "mine", stdin=SPOKEN.read_bytes())
     assert ran.code == 2 and "one recording" in ran.err
     assert emoser("adapt", "recordings", "-m", "base").code == 2  # no -o
+
+
+def test_an_ensemble_is_adapted_like_any_other(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:
+    env = {"EMOSER_REGISTRY": str(miniature.write_ensemble(tmp_path / "registry", LOUD, LOUD))}
+    ran = emoser("adapt", "recordings", "-m", "both", "-o", "mine", env=env)
+    assert ran.code == 1 and ran.out == b"" and ran.err.count("3 clips are few") == 1
+    assert "broken.wav" in ran.err and "mine: both-adapted, adapted to 3 recordings" in ran.err
+    (recordings / "broken.wav").unlink()
+    # without the registry that knows the members
+    saved = emoser("predict", "recordings", "-m", "mine").json()
+    at_once = emoser("predict", "recordings", "-m", "both", "--adapt", env=env)
+    assert at_once.code == 0 and saved == at_once.json() and saved["model"]["name"] == "both-adapted"
+    assert saved["results"] != emoser("predict", "recordings", "-m", "both", env=env).json()["results"]
+    several = emoser("predict", "recordings", "-m", "mine/,miniature").json()
+    assert [result["scores"] for result in several["results"][::2]] == [result["scores"] for result in saved["results"]]
+    entries = emoser("info", "mine").json()["checkpoints"]
+    assert [entry["name"] for entry in entries] == ["both-adapted", "miniature-adapted", "reversed-adapted"]
+    text = emoser("info", "mine", "-f", "table").out.decode()
+    assert "miniature-adapted, reversed-adapted" in text and text.count("adaptation-2.npz") == 1
+    ran = emoser("download", "both", env=env)
+    assert [Path(line).parent.name for line in ran.out.decode().split()] == ["a", "b"] and "nothing was downloaded" in ran.err
+    # over itself, then over what is no adapted checkpoint
+    assert emoser("adapt", "recordings/0.wav", "-m", "mine", "-o", "mine").code == 0
+    assert "1 clip of" in emoser("info", "mine").json()["checkpoints"][2]["summary"]
+    ran = emoser("adapt", "recordings", "-m", "both", "-o", "base", env=env)
+    assert ran.code == 2 and "not an adapted one" in ran.err
+    miniature.write_ensemble(tmp_path / "registry", LOUD, None)
+    ran = emoser("adapt", "recordings", "-m", "both", "-o", "other", env=env)
+    assert ran.code == 3 and 'its member "reversed" cannot be adapted' in ran.err and not (tmp_path / "other").exists()

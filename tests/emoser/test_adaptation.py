@@ -12,8 +12,8 @@ import yaml
 
 from emoser import load
 from emoser.adaptation import NARROWEST, STRENGTH, TOLD, WIDEST, Adaptation, Reference, adapt, shares_of
-from emoser.checkpoints import resolve
 from emoser.errors import AudioTooShort, CheckpointError, ChecksumMismatch, UsageError
+from emoser.resolving import resolve
 
 MEANS = np.array([[2.0, 0.0, 0.0], [-2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [0.0, -3.0, -1.0]])
 REFERENCE = Reference(MEANS, np.array([1.0, 1.0, 1.0]))

@@ -13,8 +13,9 @@ import yaml
 
 import emoser
 from emoser import digests
-from emoser.checkpoints import Checkpoint, list_checkpoints, registry_file, resolve
+from emoser.checkpoints import Checkpoint, list_checkpoints, registry_file
 from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint, UsageError
+from emoser.resolving import resolve
 
 
 def change(path: Path, edit: Any) -> Path:

@@ -26,6 +26,7 @@ ROOMS = (
         "adaptation",
         "hub",
         "checkpoints",
+        "resolving",
         "saving",
     ),
     *("metrics", "evaluation", "timelines", "plots", "runtimes", "batching", "diarization", "quality", "models", "loading"),
