@@ -109,15 +109,23 @@ def resolve(
 
 
 def _found(
-    entry: Checkpoint, among: Sequence[Checkpoint], form: Format, grain: Precision | None, local: Local
+    entry: Checkpoint,
+    among: Sequence[Checkpoint],
+    form: Format,
+    grain: Precision | None,
+    local: Local,
+    above: tuple[str, ...] = (),
 ) -> Resolved | ResolvedEnsemble:
     """An entry's files, verified, where `local` has them, and its adaptation, if it is an adapted one; of an ensemble those of its members,
-    whose entries are `among` these."""
+    whose entries are `among` these. `above`: the ensembles that it is a member of."""
+    if entry.name in above:
+        raise CheckpointError(f"ensembles are members of each other: {' -> '.join((*above, entry.name))}")
     if entry.members:
-        return ResolvedEnsemble(entry, tuple(_found(_named(name, among), among, form, grain, local) for name in entry.members))
-    found = _joined([_verified(entry, part, local(entry, part)) for part in entry.files(form, grain)])
+        found = [_found(_named(name, among), among, form, grain, local, (*above, entry.name)) for name in entry.members]
+        return ResolvedEnsemble(entry, tuple(found))
+    files = _joined([_verified(entry, part, local(entry, part)) for part in entry.files(form, grain)])
     moved = [_verified(entry, part, local(entry, part)) for part in entry.parts if part.role == "adaptation"]
-    return replace(found, adaptation=moved[0].path) if moved else found
+    return replace(files, adaptation=moved[0].path) if moved else files
 
 
 def _named(name: str, entries: Sequence[Checkpoint]) -> Checkpoint:

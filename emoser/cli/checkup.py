@@ -142,8 +142,9 @@ def _checkpoints() -> Iterator[Check]:
 
     entries = list_checkpoints()
     yield Check("registry", "ok", f"{len(entries)} checkpoints in {registry_file()}")
+    whole: set[str] = set()  # the entries whose ONNX files are all here, as they should be
     for entry in entries:
-        intact = True  # the ONNX files, all of them
+        intact = True
         for part in entry.parts:
             path = entry.folder / part.path
             own = entry.name if part.role == "model" else f"{entry.name} {part.role}"
@@ -158,10 +159,15 @@ def _checkpoints() -> Iterator[Check]:
                 yield from _guarded(lambda entry=entry, path=path, name=name: _golden(name, path, entry))  # type: ignore[misc]
             else:
                 yield Check(name, "ok", f"{path.name}: sha256 as in the registry")
+        if intact and entry.parts:
+            whole.add(entry.name)
         if entry.task == "transducer" and intact:
             yield from _guarded(lambda entry=entry: _golden_text(entry))  # type: ignore[misc]
         elif intact and any(part.role == "readout" for part in entry.parts):
             yield from _guarded(lambda entry=entry: _golden_parts(entry))  # type: ignore[misc]
+    for entry in entries:
+        if entry.members and whole.issuperset(entry.members):
+            yield from _guarded(lambda entry=entry: _golden_ensemble(entry))  # type: ignore[misc]
 
 
 def _golden(name: str, path: Path, entry: Checkpoint) -> Iterator[Check]:
@@ -191,12 +197,27 @@ def _golden_parts(entry: Checkpoint) -> Iterator[Check]:
             )
 
 
+def _golden_ensemble(entry: Checkpoint) -> Iterator[Check]:
+    from emoser.loading import load
+
+    apart = _apart(load(entry.name, device="cpu", offline=True).opened, entry)
+    if apart <= TOLERANCE:
+        yield Check(entry.name, "ok", f"its members together: output within {max(apart, 1e-7):.0e}")
+    else:
+        yield _otherwise(entry.name, f"its members together: output is {apart:.2g} off the known values, at most {TOLERANCE:g} is allowed")
+
+
 def _apart(opened: Runtime, entry: Checkpoint) -> float:
-    """How far the logits of the golden tone are from the known ones."""
+    """How far the logits of the golden tone are from the known ones, which are those of the adapted model where the entry is of one."""
     import numpy as np
 
+    from emoser.adaptation import Adaptation
     from emoser.audio import tone
+    from emoser.runtimes import Adaptable
 
+    for part in entry.parts:
+        if part.role == "adaptation" and isinstance(opened, Adaptable):
+            opened = opened.adapted(Adaptation.read(entry.folder / part.path))
     waveform = tone()
     outputs = opened.run(waveform[None], np.array([len(waveform)], np.int64))
     return float(np.abs(outputs["logits"][0] - np.array(entry.golden.logits)).max())

@@ -135,6 +135,10 @@ def test_an_ensemble_is_adapted_like_any_other(emoser: Emoser, recordings: Path,
     assert [entry["name"] for entry in entries] == ["both-adapted", "miniature-adapted", "reversed-adapted"]
     text = emoser("info", "mine", "-f", "table").out.decode()
     assert "miniature-adapted, reversed-adapted" in text and text.count("adaptation-2.npz") == 1
+    report = emoser("doctor", env={"EMOSER_REGISTRY": str(tmp_path / "mine" / "checkpoint.yaml")}).json()["doctor"]
+    found = {check["name"]: check for check in report["checks"]}
+    for name in ("both-adapted", "miniature-adapted", "reversed-adapted"):  # their known values are those of the adapted models
+        assert found[name]["status"] == "ok" and "output within" in found[name]["value"], found[name]
     ran = emoser("download", "both", env=env)
     assert [Path(line).parent.name for line in ran.out.decode().split()] == ["a", "b"] and "nothing was downloaded" in ran.err
     # over itself, then over what is no adapted checkpoint

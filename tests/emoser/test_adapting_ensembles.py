@@ -189,3 +189,13 @@ def test_what_members_share_runs_once_and_is_stored_once(tmp_path: Path, monkeyp
     files = sorted(path.name for path in (tmp_path / "mine").iterdir())
     assert len(files) == 1 + 1 + 3 + 3 and sum("readout" in name for name in files) == 3
     assert load(tmp_path / "mine", threads=1)(sound) == adapted(sound)
+
+
+def test_ensembles_that_are_members_of_each_other(root: Path) -> None:
+    data = yaml.safe_load((root / "checkpoints.yaml").read_text())
+    entry = data["checkpoints"][2]
+    data["checkpoints"] += [entry | {"name": "all", "members": ["both", "miniature"]}]
+    entry["members"] = ["all", "reversed"]
+    (root / "checkpoints.yaml").write_text(yaml.safe_dump(data))
+    with pytest.raises(CheckpointError, match="members of each other: both -> all -> both"):
+        load("both")
