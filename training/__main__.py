@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     ensemble = commands.add_parser("ensemble", help="register the mean of several checkpoints")
     ensemble.add_argument("name")
     ensemble.add_argument("--members", nargs="+", required=True, help="names of the registry")
+    ensemble.add_argument("--revision", default="1", help="another one where the members change")
     options = parser.parse_args(arguments)
     return _ensemble(options) if options.command == "ensemble" else _run(options)
 
@@ -126,7 +127,7 @@ def _ensemble(options: argparse.Namespace) -> int:
     from training.ensemble import run_ensemble
 
     try:
-        run_ensemble(options.name, options.members)
+        run_ensemble(options.name, options.members, revision=options.revision)
     except EmoserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -21,7 +21,7 @@ from training.export import register
 from training.runs import CLONE
 
 
-def run_ensemble(name: str, members: Sequence[str], root: Path = CLONE) -> dict[str, Any]:
+def run_ensemble(name: str, members: Sequence[str], root: Path = CLONE, revision: str = "1") -> dict[str, Any]:
     """Writes the entry into the registry under `root`, and its golden logits once it can be loaded. Returns the entry."""
     registry = root / "checkpoints.yaml"
     known = {entry.name: entry for entry in list_checkpoints(registry)}
@@ -29,7 +29,7 @@ def run_ensemble(name: str, members: Sequence[str], root: Path = CLONE) -> dict[
     if unknown:
         raise CheckpointError(f"no checkpoint {', '.join(unknown)} in {registry}; there are {', '.join(known)}")
     parts = [known[member] for member in members]
-    entry = entry_of(name, parts)
+    entry = entry_of(name, parts, revision)
     register(entry, registry)
     waveform = tone()
     outputs = load(name, offline=True).opened.run(waveform[None], np.array([len(waveform)], np.int64))
@@ -38,7 +38,7 @@ def run_ensemble(name: str, members: Sequence[str], root: Path = CLONE) -> dict[
     return entry
 
 
-def entry_of(name: str, members: Sequence[Checkpoint]) -> dict[str, Any]:
+def entry_of(name: str, members: Sequence[Checkpoint], revision: str) -> dict[str, Any]:
     first = members[0]
     names = [member.name for member in members]
     unfree = next((member for member in members if not member.commercial_use), first)
@@ -51,7 +51,7 @@ def entry_of(name: str, members: Sequence[Checkpoint]) -> dict[str, Any]:
         "frame_hop": first.frame_hop,
         "longest_window": min(member.longest_window for member in members),
         "temperature": 1.0,
-        "revision": "1",
+        "revision": revision,
         "license": unfree.license,
         "summary": f"The mean of the calibrated probabilities of {', '.join(names)}.",
         "encoder": "as its members",

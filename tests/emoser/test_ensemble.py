@@ -52,6 +52,7 @@ def test_an_ensemble_gives_the_mean_of_its_members(root: Path) -> None:
     outputs = model.opened.run(miniature.tone()[None], np.array([32_000]))
     np.testing.assert_allclose(outputs["logits"][0], entry["golden"]["logits"], atol=1e-4)
     assert outputs["frames"].shape == (1, 100, 4) and np.isfinite(outputs["frames"]).all()
+    assert (entry["revision"], run_ensemble("both", ["reversed", "miniature"], root, revision="2")["revision"]) == ("1", "2")
 
 
 def test_what_is_no_ensemble_is_refused(root: Path) -> None:
