@@ -144,9 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy.adaptation", description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="SECTION.FIELD=VALUE")
-    parser.add_argument(
-        "--with", nargs="+", default=[], dest="others", metavar="RECIPE", help="averaged with it, set as in their files"
-    )
+    parser.add_argument("--with", nargs="+", default=[], dest="others", metavar="RECIPE", help="averaged with it, set as in their files")
     parser.add_argument("--without", nargs="+", default=list(CORPORA), metavar="CORPUS")
     for name in ("corpora", "weights", "runs", "cache"):
         parser.add_argument(f"--{name}", type=Path)

@@ -252,3 +252,8 @@ def test_the_tables_runs_are_of_their_recipes_with_the_tables_settings() -> None
         assert recipe.schedule.keep == "last" and recipe.schedule.steps < own.schedule.steps and "nothing" in arguments
         chances = recipe.augmentation.chances
         assert chances.speed == 1 and chances.noise == chances.room == chances.telephone == 0  # of one corpus, recorded alike
+    alone, beside = (
+        {each for each in arguments_of("cnn-frozen", "ased", more) if each.startswith("--set=schedule.")}
+        for more in ([], ["--multi-corpus", "beside"])
+    )
+    assert alone < beside and any(each.startswith("--set=schedule.steps=") for each in beside - alone)

@@ -25,7 +25,9 @@ def arguments_of(name: str, corpus: str, more: Sequence[str] = ()) -> list[str]:
     (found,) = [each for each in CORPORA if each.name == corpus]
     model = read_recipe(name).model
     settings: dict[str, dict[str, Any]] = yaml.safe_load(SETTINGS.read_text(encoding="utf-8"))
-    chosen = settings["frozen" if model.frozen_blocks == model.blocks else "fine-tuned"]
+    chosen = overrides_of(settings["frozen" if model.frozen_blocks == model.blocks else "fine-tuned"])
+    if "--multi-corpus" in more:
+        chosen += overrides_of(settings["multi-corpus"])
     return [
         "crossval",
         name,
@@ -35,7 +37,7 @@ def arguments_of(name: str, corpus: str, more: Sequence[str] = ()) -> list[str]:
         found.kind,
         "--select",
         "nothing",
-        *(f"--set={each}" for each in overrides_of(chosen)),
+        *(f"--set={each}" for each in chosen),
         *more,
     ]
 
