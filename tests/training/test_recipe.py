@@ -65,9 +65,10 @@ def test_shipped_recipes_by_name(name: str) -> None:
 
 
 def test_a_recipe_may_be_like_another(recipe_file: Callable[[str], Path], tmp_path: Path) -> None:
-    base = read_recipe("shiftcnn-frozen")
-    found = read_recipe("lstm-frozen")
-    assert found.model == replace(base.model, head="lstm") and found.schedule == base.schedule and found.data == base.data
+    for shift, twin in (("shiftcnn", "cnn"), ("shiftformer", "transformer"), ("shiftlstm", "lstm")):
+        for suffix in ("-frozen", "") if shift != "shiftcnn" else ("-frozen",):  # twins differ in the head alone
+            found, base = read_recipe(shift + suffix), read_recipe(twin + suffix)
+            assert found.model == replace(base.model, head=shift) and found.schedule == base.schedule and found.data == base.data
     file = recipe_file("like: cnn\nmodel: {pool: 1}\n")
     assert read_recipe(file).model == replace(read_recipe("cnn").model, pool=1)
     (tmp_path / "a.yaml").write_text("like: b\n")
