@@ -29,7 +29,8 @@ The constants of the adaptation (`STRENGTH`, `EVEN`, `UNEVEN` and `TOLD` in emos
 left out in turn; so what adaptation brings here is somewhat flattered, and on a sixth corpus it was not tried.
 
 Heads are to be compared where they bear the same number, which says how the settings of their runs differ from their recipes
-(`training/recipes/`); between numbers the difference may be that of the settings.
+(`training/recipes/`); between numbers the difference may be that of the settings. `A-with-B` is the mean of both, each adapted by itself,
+as an ensemble does it.
 
 """
 EARLIER = "¶"
