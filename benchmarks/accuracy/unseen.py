@@ -41,6 +41,7 @@ UNKNOWN = "the settings were not recorded, and need not be the same for all of t
 Settings = tuple[str, ...] | None  # what a run set beside its recipe; None where its file does not say
 LABELS = ("neutral", "happy", "angry", "sad")
 TOLD = ", shares told"  # after the name of draws of clips
+MIXED = ("none", "10 clips", "30 clips", "each speaker's own", "all")
 TITLES = {
     "none": "As it is",
     "10 clips": "Adapted to 10 clips drawn at random",
@@ -105,17 +106,22 @@ def table(found: dict[str, dict[str, Any]], column: str) -> str:
     return markdown(["UAR", "mean", *corpora], rows)
 
 
-def of(name: str) -> str:
-    """One head: a row a way of adapting, and what its runs set. Empty without a result file."""
+def of(name: str, whole: bool = True) -> str:
+    """One head: a row a way of adapting, and what its runs set; without `whole` the rows of mixed clips alone. Empty without a result
+    file."""
     record = records().get(name)
     if record is None:
         return ""
     uar = record["uar"]
-    known = {column: title for column, title in TITLES.items() if all(column in each for each in uar.values())}
+    shown = [column for column in TITLES if whole or column in MIXED]
+    known = {column: TITLES[column] for column in shown if all(column in each for each in uar.values())}
     rows = [[title, *(f"{100 * each[column]:.1f}" for each in uar.values())] for column, title in known.items()]
+    made = markdown([f"UAR of {name}{mark(record)}", *uar], rows)
+    if not whole:
+        return made
     settings = settings_of(record)
     told = "not recorded" if settings is None else ", ".join(f"`{each}`" for each in settings) or OWN
-    return f"{markdown([f'UAR of {name}{mark(record)}', *uar], rows)}\n\nSettings of these runs beside the recipe's: {told}."
+    return f"{made}\n\nSettings of these runs beside the recipe's: {told}."
 
 
 def page() -> str:
