@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 
 from emoser import list_checkpoints, load
 from emoser.adaptation import Adaptation, EnsembleAdaptation, Reference
+from emoser.checkpoints import find
 from emoser.errors import CheckpointError, ChecksumMismatch, UsageError
 from emoser.models.ensemble import EnsembleModel
 from emoser.runtimes.onnx import OnnxGraph
@@ -172,9 +174,11 @@ def test_a_member_that_cannot_be_adapted_is_named(root: Path) -> None:
 
 
 def test_what_members_share_runs_once_and_is_stored_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shipped ensemble, whose three members read one encoder."""
+    """An ensemble of shipped checkpoints whose three members read one encoder."""
     monkeypatch.setattr("emoser.diarization.activity.SpeechActivity.holds_speech", lambda self, waveform: True)
-    ensemble, sound = load("ensemble", threads=1), noises(1)
+    members = ("shiftcnn", "shiftformer", "shiftlstm")
+    entry = replace(find("ensemble"), name="three", members=members)
+    ensemble, sound = EnsembleModel(entry, [load(name, threads=1) for name in members]), noises(1)
     heard: list[int] = []
     call = OnnxGraph.__call__
 
