@@ -290,6 +290,11 @@ def read_listing(path: Path) -> tuple[Checkpoint, ...]:
 def find(name: str) -> Checkpoint:
     """The registry's entry of that name, or UnknownCheckpoint with all names and the nearest."""
     entries = list_checkpoints()
+    return named(name, entries)
+
+
+def named(name: str, entries: Sequence[Checkpoint]) -> Checkpoint:
+    """The one of `entries` that is called so, or UnknownCheckpoint."""
     for entry in entries:
         if entry.name == name:
             return entry

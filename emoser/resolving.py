@@ -17,6 +17,7 @@ from emoser.checkpoints import (
     Precision,
     folder_entries,
     list_checkpoints,
+    named,
     no_file_of_its_own,
     read_listing,
     registered,
@@ -87,7 +88,7 @@ def locate(
     a_name = isinstance(name_or_path, str) and given == path.name and path.suffix not in SUFFIXES
     known = registered()
     if a_name and given in (entry.name for entry in known):
-        return _found(_named(given, known), known, form, grain, lambda entry, part: _in_registry(entry, part, offline))
+        return _found(named(given, known), known, form, grain, lambda entry, part: _in_registry(entry, part, offline))
     if path.is_dir():
         entries = folder_entries(path)
         return _found(entries[0], entries, form, grain, _in_folder)
@@ -121,18 +122,11 @@ def _found(
     if entry.name in above:
         raise CheckpointError(f"ensembles are members of each other: {' -> '.join((*above, entry.name))}")
     if entry.members:
-        found = [_found(_named(name, among), among, form, grain, local, (*above, entry.name)) for name in entry.members]
+        found = [_found(named(name, among), among, form, grain, local, (*above, entry.name)) for name in entry.members]
         return ResolvedEnsemble(entry, tuple(found))
     files = _joined([_verified(entry, part, local(entry, part)) for part in entry.files(form, grain)])
     moved = [_verified(entry, part, local(entry, part)) for part in entry.parts if part.role == "adaptation"]
     return replace(files, adaptation=moved[0].path) if moved else files
-
-
-def _named(name: str, entries: Sequence[Checkpoint]) -> Checkpoint:
-    for entry in entries:
-        if entry.name == name:
-            return entry
-    raise unknown(name, entries)
 
 
 def _in_registry(entry: Checkpoint, part: Part, offline: bool) -> Path:

@@ -73,7 +73,7 @@ def written() -> str:
 def adapted() -> str:
     """The default checkpoint in all ways of adapting, and what `ensemble` averages in those of mixed clips."""
     both = unseen.of("shiftcnn-with-shiftformer-frozen", whole=False)
-    text = "Heads on two encoders err in different ways. Averaged, each adapted by itself, which is what `ensemble` does at twice the time:"
+    text = "Heads on two encoders err in different ways. Averaged, each adapted by itself, which is what `ensemble` does:"
     return "\n\n".join(filter(None, (unseen.of("shiftcnn"), both and text, both)))
 
 

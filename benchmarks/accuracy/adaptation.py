@@ -17,6 +17,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,13 @@ class Member:
         """(clips, labels), as it is or adjusted."""
         return softmax(self.model.read(self.pooled, by)[0].numpy()[:, : self.labels], self.temperature)
 
+    @cached_property
+    def plain(self) -> Probabilities:
+        return self.probabilities()
+
     def adapted(self, chosen: Indices, shares: NDArray[np.float64] | None) -> Probabilities:
         """Those of all clips, adapted to the ones chosen."""
-        moved = adapt(self.pooled.vector[chosen].numpy(), self.probabilities()[chosen], self.reference, shares=shares)
+        moved = adapt(self.pooled.vector[chosen].numpy(), self.plain[chosen], self.reference, shares=shares)
         return self.probabilities(Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift)))
 
     def adapted_to_each(self, speakers: NDArray[np.str_]) -> Probabilities:
@@ -97,7 +102,7 @@ def uar(targets: Indices, probabilities: Sequence[Probabilities]) -> float:
 
 def measure(members: Sequence[Member], targets: Indices, speakers: NDArray[np.str_], labels: Sequence[str]) -> dict[str, float]:
     """UAR over all clips by what the members are adapted to; `none` is as they are."""
-    found = {"none": uar(targets, [member.probabilities() for member in members])}
+    found = {"none": uar(targets, [member.plain for member in members])}
     for name, draws in draws_of(targets, labels, np.random.default_rng(SEED)):
         for told in (False, True):
             values = []

@@ -173,11 +173,7 @@ def _checkpoints() -> Iterator[Check]:
 def _golden(name: str, path: Path, entry: Checkpoint) -> Iterator[Check]:
     from emoser.runtimes import open_runtime
 
-    apart = _apart(open_runtime(path, "onnx", device="cpu"), entry)
-    if apart <= TOLERANCE:
-        yield Check(name, "ok", f"{path.name}: sha256 as in the registry, output within {max(apart, 1e-7):.0e}")
-    else:
-        yield _otherwise(name, f"{path.name}: output is {apart:.2g} off the known values, at most {TOLERANCE:g} is allowed")
+    yield _compared(name, f"{path.name}: sha256 as in the registry,", _apart(open_runtime(path, "onnx", device="cpu"), entry))
 
 
 def _golden_parts(entry: Checkpoint) -> Iterator[Check]:
@@ -188,23 +184,21 @@ def _golden_parts(entry: Checkpoint) -> Iterator[Check]:
         if (part.role, part.format) != ("readout", "onnx"):
             continue
         readout, encoder = (entry.folder / each.path for each in entry.files("onnx", part.precision))
-        apart = _apart(open_parts(encoder, readout, "onnx", frame=entry.frame, device="cpu"), entry)
-        if apart <= TOLERANCE:
-            yield Check(entry.name, "ok", f"both parts together: output within {max(apart, 1e-7):.0e}")
-        else:
-            yield _otherwise(
-                entry.name, f"both parts together: output is {apart:.2g} off the known values, at most {TOLERANCE:g} is allowed"
-            )
+        opened = open_parts(encoder, readout, "onnx", frame=entry.frame, device="cpu")
+        yield _compared(entry.name, "both parts together:", _apart(opened, entry))
 
 
 def _golden_ensemble(entry: Checkpoint) -> Iterator[Check]:
     from emoser.loading import load
 
-    apart = _apart(load(entry.name, device="cpu", offline=True).opened, entry)
+    yield _compared(entry.name, "its members together:", _apart(load(entry.name, device="cpu", offline=True).opened, entry))
+
+
+def _compared(name: str, what: str, apart: float) -> Check:
+    """`apart`: how far the logits of the golden tone are from the known ones."""
     if apart <= TOLERANCE:
-        yield Check(entry.name, "ok", f"its members together: output within {max(apart, 1e-7):.0e}")
-    else:
-        yield _otherwise(entry.name, f"its members together: output is {apart:.2g} off the known values, at most {TOLERANCE:g} is allowed")
+        return Check(name, "ok", f"{what} output within {max(apart, 1e-7):.0e}")
+    return _otherwise(name, f"{what} output is {apart:.2g} off the known values, at most {TOLERANCE:g} is allowed")
 
 
 def _apart(opened: Runtime, entry: Checkpoint) -> float:
