@@ -49,10 +49,11 @@ def load(
 
 def _model(found: Resolved | ResolvedEnsemble, device: str, threads: int | None) -> UtteranceModel:
     from emoser.adaptation import Adaptation
-    from emoser.models.ensemble import EnsembleModel
     from emoser.models.utterance import UtteranceModel
 
     if isinstance(found, ResolvedEnsemble):
+        from emoser.models.ensemble import EnsembleModel  # a first prediction by one checkpoint need not wait for it
+
         members = [_model(member, device, threads) for member in found.members]
         return EnsembleModel(found.checkpoint, members, speech=_speech_activity(found.checkpoint.sample_rate))
     if found.checkpoint is not None and found.checkpoint.task == "transducer":
