@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from emoser.checkpoints import Checkpoint, list_checkpoints
+from emoser.checkpoints import Checkpoint
 from emoser.digests import joined
+from emoser.registry import list_checkpoints
 
 EARLIER = "◊"  # beside the name of what was measured with earlier files
 

@@ -1,27 +1,19 @@
-"""checkpoints.yaml, and a folder's checkpoint.yaml -> `Checkpoint`."""
+"""What a checkpoint says of itself: the fields of an entry of checkpoints.yaml, and of what a single file carries inside."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast
 
-import yaml
-
-from emoser.errors import CheckpointError, UnknownCheckpoint
+from emoser.errors import CheckpointError
 from emoser.records import RecordError, read_record
 from emoser.settings import DEFAULTS, DiarizationSettings
 
 Format = Literal["onnx", "torchscript"]
 Precision = Literal["fp16", "int8", "fp32"]
 
-SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one reads the registry ten times as fast, where PyYAML has it
-FOLDER_FILE = "checkpoint.yaml"  # what makes a folder, or a hub repository, a checkpoint
 ROLES = ("encoder", "frames", "predictor", "joint", "head")  # of a transducer's files
 
 
@@ -238,114 +230,9 @@ def no_file_of_its_own(ensemble: Checkpoint) -> CheckpointError:
     return CheckpointError(f'"{ensemble.name}" is an ensemble and has no file of its own; its members are {", ".join(ensemble.members)}')
 
 
-def registry_file() -> Path:
-    """EMOSER_REGISTRY, or the registry inside the installed package, or the one of the clone that the package stands in."""
-    if chosen := os.environ.get("EMOSER_REGISTRY"):
-        return Path(chosen).expanduser()
-    package = Path(__file__).parent
-    bundled = package / "bundled" / "checkpoints.yaml"
-    return bundled if bundled.is_file() else package.parent / "checkpoints.yaml"
-
-
-def list_checkpoints(registry: str | os.PathLike[str] | None = None) -> list[Checkpoint]:
-    """All checkpoints of the registry, in its order. Raises CheckpointError where the registry is missing or malformed."""
-    path = Path(registry) if registry is not None else registry_file()
-    about = path.stat() if path.is_file() else None
-    return list(_entries(path, about and (about.st_mtime_ns, about.st_size)))
-
-
-@lru_cache(maxsize=4)
-def _entries(path: Path, changed: tuple[int, int] | None) -> tuple[Checkpoint, ...]:
-    """Of the file as it was `changed` last (time in ns, size): reading twenty entries takes 50 ms, and one load asks for them twice."""
-    data = _read_yaml(path)
-    if not isinstance(data, dict) or list(data) != ["checkpoints"] or not isinstance(data["checkpoints"], list):
-        raise CheckpointError(f'{path}: expected one field "checkpoints" that holds a list of entries')
-    return _listed(data["checkpoints"], path)
-
-
-def folder_entries(folder: Path) -> tuple[Checkpoint, ...]:
-    """What a checkpoint folder says of itself: as `read_listing`. Raises CheckpointError for any other folder, or a malformed entry."""
-    listing = folder / FOLDER_FILE
-    if not listing.is_file():
-        raise CheckpointError(f"{folder} is no checkpoint folder: there is no {FOLDER_FILE} in it")
-    return read_listing(listing)
-
-
-def read_listing(path: Path) -> tuple[Checkpoint, ...]:
-    """The entries of the FOLDER_FILE of a folder or of a hub repository: one or, of an ensemble, its own and then those of its members.
-
-    Raises CheckpointError for a malformed file, and for an ensemble whose members are not all there.
-    """
-    data = _read_yaml(path)
-    if not isinstance(data, dict) or list(data) != ["checkpoints"]:
-        return (_entry(data, path),)
-    entries = _listed(data["checkpoints"], path) if isinstance(data["checkpoints"], list) else ()
-    if not entries or not entries[0].members:
-        raise CheckpointError(f'{path}: a list "checkpoints" is for an ensemble, whose entry comes first, and its members')
-    if missing := set(entries[0].members) - {entry.name for entry in entries}:
-        raise CheckpointError(f'{path}: "{entries[0].name}" has members that are not in it: {", ".join(sorted(missing))}')
-    return entries
-
-
-def find(name: str) -> Checkpoint:
-    """The registry's entry of that name, or UnknownCheckpoint with all names and the nearest."""
-    entries = list_checkpoints()
-    return named(name, entries)
-
-
-def named(name: str, entries: Sequence[Checkpoint]) -> Checkpoint:
-    """The one of `entries` that is called so, or UnknownCheckpoint."""
-    for entry in entries:
-        if entry.name == name:
-            return entry
-    raise unknown(name, entries)
-
-
 def describe(metadata: dict[str, Any], where: str) -> Description:
     """The description that a single file carries inside, under the key `emoser`."""
     try:
         return read_record(Description, metadata, where)
     except RecordError as error:
         raise CheckpointError(f"{error}. The file was not made by emoser, or by a version that this one does not understand") from None
-
-
-def registered() -> list[Checkpoint]:
-    """The registry's entries; none where there is no registry."""
-    return list_checkpoints() if registry_file().is_file() else []
-
-
-def unknown(name: str, entries: Sequence[Checkpoint]) -> UnknownCheckpoint:
-    """The error for a name that is none of `entries`; it lists them, and the nearest."""
-    names = [entry.name for entry in entries]
-    near = get_close_matches(name, names, 1)
-    hint = f' Did you mean "{near[0]}"?' if near else ""
-    return UnknownCheckpoint(
-        f'No checkpoint is named "{name}".{hint} Known names: {", ".join(names) or "none"}. '
-        f"A folder with a {FOLDER_FILE}, an .onnx or TorchScript file, or hf://owner/repository@revision work too."
-    )
-
-
-def _listed(data: list[Any], path: Path) -> tuple[Checkpoint, ...]:
-    entries = tuple(_entry(item, path, number) for number, item in enumerate(data))
-    names = [entry.name for entry in entries]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise CheckpointError(f"{path}: more than one entry is named {', '.join(twice)}")
-    return entries
-
-
-def _entry(data: object, path: Path, number: int | None = None) -> Checkpoint:
-    named = data.get("name") if isinstance(data, dict) else None
-    where = str(path) if number is None else f'{path}, entry {number + 1} ("{named}")'
-    try:
-        return read_record(Checkpoint, data, where, folder=path.parent)
-    except RecordError as error:
-        raise CheckpointError(str(error)) from None
-
-
-def _read_yaml(path: Path) -> object:
-    try:
-        return cast(object, yaml.load(path.read_text(encoding="utf-8"), SAFE_LOADER))
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is not there; install emoser again, or set EMOSER_REGISTRY to a checkpoints.yaml") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from emoser import hub
-from emoser.checkpoints import (
-    FOLDER_FILE,
-    Checkpoint,
-    Format,
-    Part,
-    Precision,
-    folder_entries,
-    list_checkpoints,
-    named,
-    no_file_of_its_own,
-    read_listing,
-    registered,
-    unknown,
-)
+from emoser.checkpoints import Checkpoint, Format, Part, Precision, no_file_of_its_own
 from emoser.digests import joined, sha256
 from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint, UsageError
+from emoser.registry import FOLDER_FILE, folder_entries, named, open_registry, read_listing, registered, unknown
 
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
 REPOSITORY = "a clone of the project's repository (checkpoints/torchscript/)"
@@ -83,20 +71,20 @@ def locate(
     if given.startswith(hub.SCHEME):
         address = hub.parse(given)
         entries = read_listing(hub.fetch(address, FOLDER_FILE, offline=offline))
-        return _found(entries[0], entries, form, grain, lambda _, part: hub.fetch(address, part.path, offline=offline))
+        return _found(entries[0], by_name(entries), form, grain, lambda _, part: hub.fetch(address, part.path, offline=offline))
     path = Path(given).expanduser()
     a_name = isinstance(name_or_path, str) and given == path.name and path.suffix not in SUFFIXES
     known = registered()
-    if a_name and given in (entry.name for entry in known):
-        return _found(named(given, known), known, form, grain, lambda entry, part: _in_registry(entry, part, offline))
+    if a_name and given in known:
+        return _found(known[given], known, form, grain, lambda entry, part: _in_registry(entry, part, offline))
     if path.is_dir():
         entries = folder_entries(path)
-        return _found(entries[0], entries, form, grain, _in_folder)
+        return _found(entries[0], by_name(entries), form, grain, _in_folder)
     if path.is_file():
         return _single_file(path, form)
     if a_name:
-        raise unknown(given, list_checkpoints())
-    raise UnknownCheckpoint(f"{given}: no such file or folder. Known names: {', '.join(entry.name for entry in known) or 'none'}")
+        raise unknown(given, open_registry())
+    raise UnknownCheckpoint(f"{given}: no such file or folder. Known names: {', '.join(known) or 'none'}")
 
 
 def resolve(
@@ -111,7 +99,7 @@ def resolve(
 
 def _found(
     entry: Checkpoint,
-    among: Sequence[Checkpoint],
+    among: Mapping[str, Checkpoint],
     form: Format,
     grain: Precision | None,
     local: Local,
@@ -127,6 +115,10 @@ def _found(
     files = _joined([_verified(entry, part, local(entry, part)) for part in entry.files(form, grain)])
     moved = [_verified(entry, part, local(entry, part)) for part in entry.parts if part.role == "adaptation"]
     return replace(files, adaptation=moved[0].path) if moved else files
+
+
+def by_name(entries: Iterable[Checkpoint]) -> dict[str, Checkpoint]:
+    return {entry.name: entry for entry in entries}
 
 
 def _in_registry(entry: Checkpoint, part: Part, offline: bool) -> Path:

@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 from emoser.adaptation import Adaptation
-from emoser.checkpoints import FOLDER_FILE, Checkpoint, folder_entries
+from emoser.checkpoints import Checkpoint
 from emoser.errors import CheckpointError, UsageError
+from emoser.registry import FOLDER_FILE, folder_entries
 from emoser.resolving import Resolved
 
 ADAPTATION_FILE = "adaptation.npz"

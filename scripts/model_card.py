@@ -14,7 +14,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import measured  # noqa: E402
 from benchmarks.accuracy import table, transcripts  # noqa: E402
-from emoser.checkpoints import Checkpoint, list_checkpoints  # noqa: E402
+from emoser.checkpoints import Checkpoint  # noqa: E402
+from emoser.registry import list_checkpoints  # noqa: E402
 from scripts.parts import listed, onnx_sizes, owners, transcripts_of  # noqa: E402
 
 CARDS = ROOT / "docs" / "cards"

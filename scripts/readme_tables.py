@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.accuracy import table, transcripts, unseen  # noqa: E402
 from benchmarks.accuracy.crossval import page as crossval  # noqa: E402
 from benchmarks.diarization import table as diarization  # noqa: E402
-from emoser.checkpoints import list_checkpoints  # noqa: E402
+from emoser.registry import list_checkpoints  # noqa: E402
 from scripts.parts import listed, onnx_sizes, owners, shared_files, transcripts_of  # noqa: E402
 
 PAGE = ROOT / "README.md"

@@ -14,7 +14,8 @@ import yaml
 
 from benchmarks import measured
 from benchmarks.accuracy import table, transcripts
-from emoser.checkpoints import ROLES, list_checkpoints
+from emoser.checkpoints import ROLES
+from emoser.registry import list_checkpoints
 from scripts import model_card, parts, readme_tables
 
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from emoser import load
 from emoser.audio import tone
-from emoser.checkpoints import Checkpoint, list_checkpoints
+from emoser.checkpoints import Checkpoint
 from emoser.errors import CheckpointError
+from emoser.registry import list_checkpoints
 from training.export import register
 from training.runs import CLONE
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from emoser.checkpoints import list_checkpoints
+from emoser.registry import list_checkpoints
 from emoser.runtimes.onnx import POOLED, SCALE, SHIFT
 from training.encoders.states import encode
 from training.graphs import Exportable

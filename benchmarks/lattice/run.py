@@ -29,7 +29,7 @@ from benchmarks.diarization import scoring
 from benchmarks.diarization.evaluate import diarized
 from benchmarks.diarization.mixtures import SEEDS, Mixed, described, mixtures
 from benchmarks.lattice.variants import BASE, VARIANTS, recipe_of
-from emoser.checkpoints import FOLDER_FILE
+from emoser.registry import FOLDER_FILE
 from training.runs import Places
 from training.systems.transducer.export import run_export
 from training.systems.transducer.recipe import TransducerRecipe

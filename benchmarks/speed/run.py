@@ -1,8 +1,9 @@
 """Measures how fast emoser is, beside what anyone can measure on the same machine in the same minutes.
 
-    python -m benchmarks.speed.run [-m shiftcnn] [--clips DIR] [--repeats 5]
+    python -m benchmarks.speed.run [-m shiftcnn] [--clips DIR] [--repeats 5] [--start-alone]
 
-Writes results.json; `python -m benchmarks.speed.table` makes README.md from it. Needs the extras `cpu` and `train` (torch, transformers).
+Writes results.json, or with --start-alone measures the starts anew and leaves the rest of it as it is; `python -m benchmarks.speed.table`
+makes README.md from it. Needs the extras `cpu` and `train` (torch, transformers).
 
 - start: `emoser --help` against a process that imports click, and a first prediction against one that imports what it cannot do without
 - speed, processor time and memory: the checkpoint against wav2vec2-base with a classifier on top, the architecture that most public
@@ -240,6 +241,7 @@ def main() -> None:
     parser.add_argument("--folder-count", type=int, default=240, help="clips in the folder (default: 240)")
     parser.add_argument("--repeats", type=int, default=5, help="of each measurement (default: 5); starts are cheap and take twice as many")
     parser.add_argument("-o", "--out", type=Path, default=RESULTS, help="default: results.json beside this file")
+    parser.add_argument("--start-alone", action="store_true", help="measure the starts anew, and keep the rest of the results")
     options = parser.parse_args()
 
     source, clips = find_clips(options.clips, max(options.count, options.folder_count))
@@ -247,18 +249,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         cache = Path(name)
         about = checkpoint(options.model)
-        record: Record = {
-            "machine": machine(),
-            "load_before": None if load is None else round(load, 2),
-            "checkpoint": about,
-            "clips": source,
-            "repeats": options.repeats,
-        }
+        conditions = {"machine": machine(), "load_before": None if load is None else round(load, 2)}
+        if options.start_alone:
+            record = json.loads(options.out.read_text(encoding="utf-8"))
+            if record["checkpoint"]["sha256"] != about["sha256"]:
+                raise SystemExit(f"{options.out.name} is of another file of {about['name']}: measure all of it anew")
+            record["start"] = start_up(options.model, clips[0], cache, 2 * options.repeats) | {"measured_apart": conditions}
+            return write(record, options.out)
+        record = {**conditions, "checkpoint": about, "clips": source, "repeats": options.repeats}
         record["start"] = start_up(options.model, clips[0], cache, 2 * options.repeats)
         record["folder"] = folder(options.model, clips[: options.folder_count], cache, options.repeats)
         record["inference"] = inference(options.model, about["precisions"], clips[: options.count], cache, options.repeats)
-    options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {options.out.name}; now: python -m benchmarks.speed.table")
+    write(record, options.out)
+
+
+def write(record: Record, out: Path) -> None:
+    out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {out.name}; now: python -m benchmarks.speed.table")
 
 
 if __name__ == "__main__":

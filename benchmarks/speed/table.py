@@ -123,14 +123,21 @@ def rows(record: Record) -> list[list[str]]:
 
 
 def conditions(record: Record) -> str:
-    machine, inference = record["machine"], record["inference"]
+    about, inference, apart = record["checkpoint"], record["inference"], record["start"].get("measured_apart")
+    later = f" The starts were measured later than the rest, on {surroundings(apart)}." if apart else ""
+    return (
+        f"{about['name']} (revision {about['revision']}) on {surroundings(record)}. Clips: {record['clips']}; "
+        f"one by one {inference['clips']} of {inference['seconds_of_audio'] / inference['clips']:.1f} s on average. "
+        f"{record['repeats']} repeats.{later}"
+    )
+
+
+def surroundings(record: Record) -> str:
+    """What a measurement ran on."""
+    machine = record["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     load = "" if record["load_before"] is None else f", load {record['load_before']} before the start"
-    return (
-        f"{record['checkpoint']['name']} (revision {record['checkpoint']['revision']}) on {machine['cpu']}, {machine['cores']} cores"
-        f"{load}; Python {machine['python']}, {versions}. Clips: {record['clips']}; one by one {inference['clips']} of "
-        f"{inference['seconds_of_audio'] / inference['clips']:.1f} s on average. {record['repeats']} repeats."
-    )
+    return f"{machine['cpu']}, {machine['cores']} cores{load}; Python {machine['python']}, {versions}"
 
 
 def page(record: Record) -> str:

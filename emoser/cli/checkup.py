@@ -138,7 +138,7 @@ def _speech() -> Iterator[Check]:
 
 
 def _checkpoints() -> Iterator[Check]:
-    from emoser.checkpoints import list_checkpoints, registry_file
+    from emoser.registry import list_checkpoints, registry_file
 
     entries = list_checkpoints()
     yield Check("registry", "ok", f"{len(entries)} checkpoints in {registry_file()}")

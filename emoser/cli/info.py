@@ -52,11 +52,11 @@ def info(name: str, format: str | None, offline: bool) -> int:
 def describe(name: str, offline: bool) -> list[Description]:
     """The entry of a name, a folder, a file or an hf:// address; of an ensemble that the registry does not know, its members' too, which
     have no names to ask for. A name of the registry is not downloaded for this."""
-    from emoser.checkpoints import find, registered
+    from emoser.registry import registered
     from emoser.resolving import ResolvedEnsemble, locate
 
-    if name in (entry.name for entry in registered()):
-        return [find(name)]
+    if name in (known := registered()):
+        return [known[name]]
     found = locate(name, offline=offline)
     if isinstance(found, ResolvedEnsemble):
         return [found.checkpoint, *(member.checkpoint for member in found.members if member.checkpoint is not None)]

@@ -28,9 +28,9 @@ UAR is the unweighted average recall, a share of one, with its 95 % interval.
 @format_option
 def models(commercial: bool, format: str | None) -> int:
     """List the checkpoints that `-m` takes by name."""
-    from emoser.checkpoints import list_checkpoints
     from emoser.cli.cards import print_json, size, to_dict
     from emoser.cli.screen import grid, screen, wants_table
+    from emoser.registry import list_checkpoints
 
     entries = [entry for entry in list_checkpoints() if entry.commercial_use or not commercial]
     if not wants_table(format):

@@ -14,9 +14,9 @@ import yaml
 
 from emoser import list_checkpoints, load
 from emoser.adaptation import Adaptation, EnsembleAdaptation, Reference
-from emoser.checkpoints import find
 from emoser.errors import CheckpointError, ChecksumMismatch, UsageError
 from emoser.models.ensemble import EnsembleModel
+from emoser.registry import find
 from emoser.runtimes.onnx import OnnxGraph
 from emoser.saving import check_folder
 

@@ -13,8 +13,9 @@ import yaml
 
 import emoser
 from emoser import digests
-from emoser.checkpoints import Checkpoint, list_checkpoints, registry_file
+from emoser.checkpoints import Checkpoint
 from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint, UsageError
+from emoser.registry import find, list_checkpoints, registry_file
 from emoser.resolving import resolve
 
 
@@ -73,6 +74,17 @@ def test_entries_are_typed(registry: Path) -> None:
 def test_what_is_wrong_is_named(own: Path, edit: Any, says: str) -> None:
     with pytest.raises(CheckpointError, match=f"{own}.*{says}"):
         list_checkpoints(change(own, edit))
+
+
+def test_an_entry_is_read_when_it_is_asked_for(own: Path) -> None:
+    change(own, lambda entry: entry.update(labels="happy"))
+    data = json.loads(json.dumps(yaml.safe_load(own.read_text())))  # without YAML's references from one entry to another
+    own.write_text(yaml.safe_dump(data, sort_keys=False))
+    assert find("miniature-nc").labels == miniature.LABELS  # the first entry is malformed, and nobody asked for it
+    with pytest.raises(CheckpointError, match=r'entry 1 \("miniature"\), labels: expected a list'):
+        find("miniature")
+    with pytest.raises(UnknownCheckpoint, match='mean "miniature"'):
+        find("minature")
 
 
 @pytest.mark.parametrize("text", ["", "checkpoints: {}", "[]", "checkpoints: []\nother: 1", "a: [", "\x00", "checkpoints: ['a']"])

@@ -11,9 +11,9 @@ import yaml
 
 from emoser import load
 from emoser.audio import load_audio
-from emoser.checkpoints import list_checkpoints
 from emoser.errors import AudioTooShort, CheckpointError, UsageError
 from emoser.models.several import predict_with
+from emoser.registry import list_checkpoints
 from emoser.results import Failure, Prediction
 from training.ensemble import run_ensemble
 

@@ -26,6 +26,7 @@ ROOMS = (
         "adaptation",
         "hub",
         "checkpoints",
+        "registry",
         "resolving",
         "saving",
     ),

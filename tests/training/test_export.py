@@ -22,8 +22,8 @@ from torch import Tensor
 
 import emoser
 from emoser.adaptation import Adaptation
-from emoser.checkpoints import list_checkpoints
 from emoser.digests import sha256
+from emoser.registry import list_checkpoints
 from emoser.runtimes import Adaptable, Outputs, open_runtime
 from training import export
 from training.adaptation import reference_of

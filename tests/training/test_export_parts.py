@@ -25,10 +25,10 @@ import emoser
 from emoser.adaptation import Adaptation
 from emoser.audio import tone
 from emoser.batching import GROUP_SECONDS
-from emoser.checkpoints import find, list_checkpoints
 from emoser.cli.checkup import _checkpoints
 from emoser.errors import CheckpointError, ChecksumMismatch
 from emoser.models.several import predict_with
+from emoser.registry import find, list_checkpoints
 from emoser.resolving import resolve
 from emoser.runtimes import Adaptable, Runtime, open_runtime, sharing
 from emoser.runtimes.onnx import OnnxGraph

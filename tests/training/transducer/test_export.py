@@ -19,9 +19,9 @@ import torch
 import yaml
 from waves import batch, noise
 
-from emoser.checkpoints import list_checkpoints
 from emoser.digests import sha256
 from emoser.models.transducer import Part, Parts, beam_search, greedy, hear, lattice, pieces_of, posteriors, text_of, words_of
+from emoser.registry import list_checkpoints
 from emoser.runtimes.readouts import open_parts
 from training.export import drop_unused
 from training.export import test_scores as scores_of_test

@@ -21,10 +21,10 @@ import yaml
 import emoser
 from emoser import Diarization, Embedding, Prediction
 from emoser.audio import tone
-from emoser.checkpoints import find, list_checkpoints
 from emoser.diarization.words import WrittenFrames
 from emoser.errors import CheckpointError, ChecksumMismatch
 from emoser.models.transducing import Decoder, TransducerModel
+from emoser.registry import find, list_checkpoints
 from emoser.resolving import resolve
 from emoser.results import Word
 from emoser.runtimes.parts import open_part
