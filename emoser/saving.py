@@ -98,7 +98,9 @@ class _Files:
         return self.names[sha256]
 
     def write(self, listing: dict[str, Any], folder: Path) -> None:
-        """All of it, the listing last: what breaks off leaves no listing, or an earlier one with its files, or one that is refused."""
+        """All of it, the listing last: what breaks off leaves no listing, or an earlier one with its files, or one that is refused. Files
+        of the earlier listing that this one does not name are taken away then."""
+        earlier = {part.path for entry in folder_entries(folder) for part in entry.parts} if (folder / FOLDER_FILE).is_file() else set()
         plain = json.loads(json.dumps(listing))  # tuples as lists, which YAML reads back
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         new = self.adaptations | {FOLDER_FILE: text.encode()}
@@ -112,6 +114,8 @@ class _Files:
                 _beside(folder / name).write_bytes(data)
             for name in new:  # all at once, as far as that goes
                 _beside(folder / name).replace(folder / name)
+            for name in earlier - {*self.copied, *new}:
+                (folder / name).unlink(missing_ok=True)
         except OSError as error:
             raise UsageError(f"could not write {folder}: {error.strerror}") from error
 

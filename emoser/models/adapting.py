@@ -110,10 +110,12 @@ class Adapting(ABC):
         cannot be adapted."""
         expected = None if shares is None else shares_of(shares, self.labels)
         runtime = self._runtime
-        if not isinstance(runtime, Adaptable) or runtime.reference is None:
-            raise CheckpointError(
-                f'"{self.name}" cannot be adapted with {runtime.name}: its file carries nothing about the clips it was trained on'
-            )
+        if self.checkpoint.task == "transducer":
+            raise CheckpointError(f'"{self.name}" is a transducer and cannot be adapted; checkpoints of the task utterance can')
+        if not isinstance(runtime, Adaptable):
+            raise CheckpointError(f'"{self.name}" cannot be adapted with {runtime.name}; load it with runtime="onnx"')
+        if runtime.reference is None:
+            raise CheckpointError(f'"{self.name}" cannot be adapted: its file carries nothing about the clips it was trained on')
         return [Learner(runtime, runtime.reference, self.checkpoint.temperature, expected)]
 
     def adapted(self, *adaptations: Adaptation) -> Self:

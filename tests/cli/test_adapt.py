@@ -17,7 +17,8 @@ import yaml
 from emoser.adaptation import Reference
 
 Emoser = Callable[..., Any]
-SPOKEN = Path(__file__).resolve().parents[2] / "examples" / "clip.wav"
+CLONE = Path(__file__).resolve().parents[2]
+SPOKEN = CLONE / "examples" / "clip.wav"
 LOUD = Reference(np.array([[0.01, 0.05, 1.0], [0.04, 0.15, 1.2], [0.09, 0.25, 1.3], [0.02, 0.1, 1.1]]), np.array([0.02, 0.05, 0.3]))
 
 
@@ -113,6 +114,12 @@ def test_a_registry_may_list_an_adapted_checkpoint(emoser: Emoser, recordings: P
 def test_what_cannot_be_adapted(emoser: Emoser, recordings: Path) -> None:
     ran = emoser("adapt", "recordings/0.wav", "-m", "miniature", "-o", "mine")
     assert ran.code == 3 and "cannot be adapted" in ran.err
+    for options, said in (
+        (("-m", "ent"), "is a transducer"),
+        (("--runtime", "torchscript"), 'with torchscript; load it with runtime="onnx"'),
+    ):
+        ran = emoser("adapt", "recordings/0.wav", *options, "-o", "mine", env={"EMOSER_REGISTRY": str(CLONE / "checkpoints.yaml")})
+        assert ran.code == 3 and said in ran.err
     ran = emoser("adapt", "-", "-m", "base", "-o", "mine", stdin=SPOKEN.read_bytes())
     assert ran.code == 2 and "one recording" in ran.err
     assert emoser("adapt", "recordings", "-m", "base").code == 2  # no -o

@@ -16,7 +16,7 @@ from emoser import list_checkpoints, load
 from emoser.adaptation import Adaptation, EnsembleAdaptation, Reference
 from emoser.errors import CheckpointError, ChecksumMismatch, UsageError
 from emoser.models.ensemble import EnsembleModel
-from emoser.registry import find
+from emoser.registry import find, folder_entries
 from emoser.runtimes.onnx import OnnxGraph
 from emoser.saving import check_folder
 
@@ -144,6 +144,8 @@ def test_folders_are_overwritten_by_their_kind_alone(root: Path, tmp_path: Path)
     for model in (single, ensemble, single):
         model.save(mine)
         assert load(mine)(sounds) == model(sounds)
+        parts = [part.path for entry in folder_entries(mine) for part in entry.parts]
+        assert {file.name for file in mine.iterdir()} == {*parts, LISTING}  # nothing of the one before
     ensemble.save(mine)
     data = yaml.safe_load((mine / LISTING).read_text())
     data["checkpoints"][1]["parts"] = [part for part in data["checkpoints"][1]["parts"] if part["role"] != "adaptation"]
@@ -158,7 +160,7 @@ def test_folders_are_overwritten_by_their_kind_alone(root: Path, tmp_path: Path)
 
 def test_a_member_that_cannot_be_adapted_is_named(root: Path) -> None:
     miniature.write_ensemble(root, LOUD, None)
-    with pytest.raises(CheckpointError, match='"both" cannot be adapted, for its member "reversed" cannot be adapted with onnx'):
+    with pytest.raises(CheckpointError, match='"both" cannot be adapted, for its member "reversed" cannot be adapted: its file'):
         load("both").adapt(noises())
     with pytest.raises(UsageError, match='no label "calm"'):
         load("both").adapt(noises(), shares={"calm": 1.0})
