@@ -3,10 +3,13 @@
 One folder a cache, named by all that the numbers depend on: start weights, layers, augmentation. In it, for each corpus and view, parts of
 `CLIPS_A_PART` clips: an .npy of float16 (frames, layers * 384) holding the clips one after the other, the layers side by side, and a .json
 of where each begins, by the clip's name. A part is written whole or not at all, so that a build that was killed goes on where it stopped.
+Beside them CODE_FILE says by which code they were computed: states of an encoder that was changed since are not read. Nothing tells whether
+the clips of a corpus have changed: whoever changes them empties the cache.
 """
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import hashlib
 import json
@@ -22,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from emoser.digests import sha256
+from emoser.errors import EmoserError
 from training.augment import RATE, Augmenter, Chances, Samples
 from training.data import Example, noises, rooms, samples_of
 from training.encoders import build_cached
@@ -33,7 +37,15 @@ CLIPS_A_PART = 400
 SECONDS_A_BATCH = 60  # of padded audio
 SHORTEST = RATE // 5  # s; what augmentation cuts is never shorter
 
+CODE_FILE = "code.sha256"
+HERE = Path(__file__).parent
+CODE = [HERE / "features.py", HERE / "augment.py", *sorted((HERE / "encoders").glob("*.py"))]
+
 log = logging.getLogger(__name__)
+
+
+class StaleCache(EmoserError):
+    """Cached states were computed by other code than that which would read them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +107,7 @@ def build(source: Source, cache: Path, jobs: Iterable[tuple[int, Sequence[Exampl
     """Computes what is missing of `jobs`, pairs of a view and the examples needed in it, and opens the cache."""
     folder = cache / source.key
     folder.mkdir(parents=True, exist_ok=True)
+    check_code(folder)
     present = Features(folder)
     parts: list[tuple[str, int, list[Example]]] = []
     for view, examples in jobs:
@@ -111,6 +124,34 @@ def build(source: Source, cache: Path, jobs: Iterable[tuple[int, Sequence[Exampl
             for done, name in enumerate(pool.map(_compute, [(folder, *part) for part in parts]), 1):
                 log.info("%d of %d parts: %s", done, len(parts), name)
     return Features(folder)
+
+
+def check_code(folder: Path) -> None:
+    """Notes in a cache by which code it is computed. Raises StaleCache where it was by another; one of before this was noted is trusted."""
+    file, code = folder / CODE_FILE, code_digest(path.read_text(encoding="utf-8") for path in CODE)
+    if not file.is_file():
+        partial = folder / f"{CODE_FILE}.{os.getpid()}.partial"
+        partial.write_text(code)
+        partial.replace(file)
+    elif file.read_text() != code:
+        names = ", ".join(path.name for path in CODE)
+        raise StaleCache(f"{folder} was computed before one of these was changed: {names}. Delete it, or change them back")
+
+
+def code_digest(texts: Iterable[str]) -> str:
+    """Of Python files as they run: comments, docstrings and line breaks do not count.
+
+    >>> code_digest(["x = 1  # one"]) == code_digest(["x  =  1"]) != code_digest(["x = 2"])
+    True
+    """
+    digest = hashlib.sha256()
+    for text in texts:
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        digest.update(ast.unparse(tree).encode())
+    return digest.hexdigest()
 
 
 class _Worker:

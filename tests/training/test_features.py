@@ -17,7 +17,7 @@ from training import features
 from training.corpora import CorpusError, Utterance
 from training.data import Example, examples_of, read, samples_of
 from training.encoders.compact import CompactEncoder
-from training.features import Source, build
+from training.features import CODE_FILE, Source, StaleCache, build
 from training.mixing import CORPUS as MIXTURES
 from training.mixing import Plan, render, write
 from training.mixing import Source as Clip
@@ -66,7 +66,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> type[Inline]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != CODE_FILE}
 
 
 def test_states_are_those_of_the_encoder(source: Source, few: tuple[Example, ...], tmp_path: Path, start_weights: Path) -> None:
@@ -96,6 +96,20 @@ def test_a_second_build_computes_nothing_and_a_wider_one_what_is_missing(
     assert sorted(written) == sorted(example.utterance.path for example in few[4:])
     for example in few[:4]:
         assert np.array_equal(again.get(example, 0), wider.get(example, 0))
+
+
+def test_states_of_other_code_are_not_read(
+    source: Source, few: tuple[Example, ...], tmp_path: Path, inline: type[Inline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "encoder.py"
+    monkeypatch.setattr(features, "CODE", [code])
+    code.write_text('"""Says."""\nWIDTH = 1\n\ndef f():\n    """More."""\n')
+    build(source, tmp_path, [(0, few[:1])])
+    code.write_text("# said otherwise\nWIDTH = 1\ndef f():\n    pass\n")
+    build(source, tmp_path, [(0, few[:2])])
+    code.write_text("WIDTH = 2\ndef f():\n    pass\n")
+    with pytest.raises(StaleCache, match=r"changed: encoder\.py"):
+        build(source, tmp_path, [(0, few[:1])])
 
 
 def test_a_part_without_its_index_is_computed_anew(source: Source, few: tuple[Example, ...], tmp_path: Path, inline: type[Inline]) -> None:
