@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.accuracy import scoring
 from benchmarks.accuracy.crossval import results
-from benchmarks.accuracy.crossval.protocols import ABLATION, GOING_ON, HEADS, PROTOCOLS, Clips, packed
+from benchmarks.accuracy.crossval.protocols import ABLATION, HEADS, PROTOCOLS, Clips, packed
 from benchmarks.accuracy.crossval.results import Record
 from emoser.evaluation import METRICS
 from training.crossval import FoldScores
@@ -99,7 +99,7 @@ def collect(runs: Path) -> Record:
     found: dict[str, dict[str, Record]] = results.read(results.RUNS).get("runs", {})
     for folder in sorted((runs / "crossval").glob("*/*")):
         recipe, protocol = folder.parent.name, folder.name
-        if protocol not in PROTOCOLS or not (recipe.removesuffix(GOING_ON) in HEADS or recipe.startswith(ABLATION)):
+        if protocol not in PROTOCOLS or not (recipe in HEADS or recipe.startswith(ABLATION)):
             print(f"passed over: {recipe}, {protocol}", file=sys.stderr)
             continue
         record = collected(folder, clips[PROTOCOLS[protocol].name])

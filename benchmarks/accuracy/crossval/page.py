@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks.accuracy.crossval import results
 from benchmarks.accuracy.crossval.paired import MEAN, Difference, differences
-from benchmarks.accuracy.crossval.protocols import ABLATION, BASE, CORPORA, GOING_ON, HEADS, PROTOCOLS, RIDGE, TWINS, Clips
+from benchmarks.accuracy.crossval.protocols import ABLATION, BASE, CORPORA, HEADS, PROTOCOLS, RIDGE, TWINS, Clips
 from benchmarks.accuracy.crossval.results import Record, Result, by_protocol
 from benchmarks.accuracy.table import markdown
 from emoser.formats.evaluation import TITLES, percent
@@ -76,12 +76,10 @@ Systems = dict[str, dict[str, Result]]  # by name, then by corpus
 
 
 def heads(runs: Record, names: tuple[str, ...] = HEADS) -> Systems:
-    """A row for each head, and below it those of its runs on another's encoder and of its multi-corpus runs, if there are any."""
+    """A row for each head, and below it one for its multi-corpus runs, if there are any."""
     found: Systems = {}
     for name in names:
         found[f"**{name}**"] = by_protocol(runs.get(name, {}), False)
-        if going_on := by_protocol(runs.get(f"{name}{GOING_ON}", {}), False):
-            found[f"**{name}**, going on"] = going_on
         if multi := by_protocol(runs.get(name, {}), True):
             found[f"**{name}**, multi-corpus"] = multi
     return found
@@ -148,8 +146,6 @@ def encoders(runs: Record) -> str:
         "These are trained on the encoder of another run (named in brackets), which learned from the other corpora and never heard the one "
         f"tested; so the other corpora stand behind their rows without *multi-corpus* too: {', '.join(sorted(found))}."
     )
-    if any(name.endswith(GOING_ON) for name in runs):
-        text += " In rows named *going on* a fold trains the upper blocks of that encoder further, which the row above begins as Whisper's."
     return textwrap.fill(text, WIDTH, break_on_hyphens=False) if found else ""
 
 

@@ -20,7 +20,6 @@ ABLATION = "ablation-"  # how the names of ablation runs begin
 BASE = "shiftcnn-frozen"  # what an ablation run is compared with
 RIDGE = "whisper-ridge"  # the reference row that every head is compared with
 MULTI = "-multi-corpus-beside"
-GOING_ON = "-going-on"  # after a head's name: a run whose blocks begin as those of another run, where the recipe's begin as Whisper's
 READ_OUTS = ("plain", "adapted")
 
 
