@@ -22,8 +22,8 @@ ENTRY = re.compile(r"- name: ([\w.-]+)\n")  # how one begins in a registry that 
 
 
 class Registry(Mapping[str, Checkpoint]):
-    """The entries of a checkpoints.yaml by name, in its order. Each is read when it is asked for, since a first prediction asks for one and
-    all of them take a sixth of its time; a file that is laid out otherwise than export writes it is read whole.
+    """The entries of a checkpoints.yaml by name, in its order. Each is read when it is asked for, and a first prediction asks for one; a file
+    that is laid out otherwise than export writes it is read whole.
 
     Raises CheckpointError for a malformed file at once, and for a malformed entry with that entry.
     """
