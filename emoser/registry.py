@@ -22,7 +22,7 @@ ENTRY = re.compile(r"- name: ([\w.-]+)\n")  # how one begins in a registry that 
 
 
 class Registry(Mapping[str, Checkpoint]):
-    """The entries of a checkpoints.yaml by name, in its order. Each is read when it is asked for, and a first prediction asks for one; a file
+    """The entries of a checkpoints.yaml by name, in its order. Each is read when it is asked for: a first prediction asks for one. A file
     that is laid out otherwise than export writes it is read whole.
 
     Raises CheckpointError for a malformed file at once, and for a malformed entry with that entry.
