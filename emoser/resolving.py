@@ -71,7 +71,7 @@ def locate(
     if given.startswith(hub.SCHEME):
         address = hub.parse(given)
         entries = read_listing(hub.fetch(address, FOLDER_FILE, offline=offline))
-        return _found(entries[0], by_name(entries), form, grain, lambda _, part: hub.fetch(address, part.path, offline=offline))
+        return _found(entries[0], _by_name(entries), form, grain, lambda _, part: hub.fetch(address, part.path, offline=offline))
     path = Path(given).expanduser()
     a_name = isinstance(name_or_path, str) and given == path.name and path.suffix not in SUFFIXES
     known = registered()
@@ -79,7 +79,7 @@ def locate(
         return _found(known[given], known, form, grain, lambda entry, part: _in_registry(entry, part, offline))
     if path.is_dir():
         entries = folder_entries(path)
-        return _found(entries[0], by_name(entries), form, grain, _in_folder)
+        return _found(entries[0], _by_name(entries), form, grain, _in_folder)
     if path.is_file():
         return _single_file(path, form)
     if a_name:
@@ -117,7 +117,7 @@ def _found(
     return replace(files, adaptation=moved[0].path) if moved else files
 
 
-def by_name(entries: Iterable[Checkpoint]) -> dict[str, Checkpoint]:
+def _by_name(entries: Iterable[Checkpoint]) -> dict[str, Checkpoint]:
     return {entry.name: entry for entry in entries}
 
 

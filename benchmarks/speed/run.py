@@ -255,7 +255,8 @@ def main() -> None:
             if record["checkpoint"]["sha256"] != about["sha256"]:
                 raise SystemExit(f"{options.out.name} is of another file of {about['name']}: measure all of it anew")
             record["start"] = start_up(options.model, clips[0], cache, 2 * options.repeats) | {"measured_apart": conditions}
-            return write(record, options.out)
+            write(record, options.out)
+            return
         record = {**conditions, "checkpoint": about, "clips": source, "repeats": options.repeats}
         record["start"] = start_up(options.model, clips[0], cache, 2 * options.repeats)
         record["folder"] = folder(options.model, clips[: options.folder_count], cache, options.repeats)

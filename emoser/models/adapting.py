@@ -110,8 +110,6 @@ class Adapting(ABC):
         cannot be adapted."""
         expected = None if shares is None else shares_of(shares, self.labels)
         runtime = self._runtime
-        if self.checkpoint.task == "transducer":
-            raise CheckpointError(f'"{self.name}" is a transducer and cannot be adapted; checkpoints of the task utterance can')
         if not isinstance(runtime, Adaptable):
             raise CheckpointError(f'"{self.name}" cannot be adapted with {runtime.name}; load it with runtime="onnx"')
         if runtime.reference is None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from emoser.audio import Clip
 from emoser.checkpoints import Description
 from emoser.errors import CheckpointError
+from emoser.models.adapting import Learner
 from emoser.models.options import Options
 from emoser.models.transducer import Heard, Parts, hear, lattice, mean_over, pieces_of, posteriors, text_of, words_of
 from emoser.models.utterance import SILENCE, Result, UtteranceModel
@@ -107,6 +108,9 @@ class TransducerModel(UtteranceModel):
         """What it was made with (`emoser.load`)."""
         assert isinstance(self._runtime, Decoder)
         return self._runtime
+
+    def _learners(self, shares: Mapping[str, float] | None) -> list[Learner]:
+        raise CheckpointError(f'"{self.name}" is a transducer and cannot be adapted; checkpoints of the task utterance can')
 
     def answers(self, inputs: Sequence[list[Clip]], options: Options) -> list[list[Result]]:
         clips = [clip for each in inputs for clip in each if options.kind == "embed" or SILENCE not in clip.warnings]

@@ -179,6 +179,7 @@ def test_the_page_says_what_ran(runs: Path) -> None:
     put(runs, "cnn-frozen", emovo, [fold("emovo", number, 6) for number in every], head="cnn")
     put(runs, "shiftcnn-frozen", emovo, [fold("emovo", number, 3) for number in every])
     put(runs, "shiftcnn-frozen", emovo + MULTI, [fold("emovo", 1, 0)])
+    put(runs, "shiftcnn", emovo, [fold("emovo", number, 6) for number in every])
     put(runs, "ablation-n-div-8", emovo, [fold("emovo", number, 0) for number in every], head_options={"n_div": 8})
     put(runs, "ablation-n-div-8-mixup", emovo, [fold("emovo", number, 6) for number in every], head_options={"n_div": 8}, statistics=8)
     scoring.write(results.RUNS, collect(runs))
@@ -186,6 +187,7 @@ def test_the_page_says_what_ran(runs: Path) -> None:
     assert "| **cnn-frozen** | - | 50.0 | - | - | - |" in plain and "| **lstm** | - | - | - | - | - |" in plain
     assert "| **shiftcnn-frozen** | - | 75.0 |" in plain and "| **shiftcnn-frozen** | - | 100.0 |" in adapted
     assert "| **shiftcnn-frozen**, multi-corpus | - | 100.0 (1 of 3) |" in plain
+    assert "| **shiftcnn** | - | -25.0 [" in adapted[adapted.index("| minus the same, `-frozen` |") :]
     assert "| whisper-ridge | - | 50.0 |" in plain and "91.3 †" in plain and "91.3 †" not in adapted
     assert "| EMOVO, 7 | +25.0 [" in adapted and "shiftcnn-frozen - cnn-frozen" in adapted
     assert "| n-div-8 | shiftcnn-frozen | `model.head_options.n_div: 8` | EMOVO, 7 | 3 of 3 | 100.0 [100.0, 100.0] | +25.0 [" in adapted

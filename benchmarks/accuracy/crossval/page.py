@@ -66,6 +66,11 @@ paired as above, on the folds that the head ran. Ahead or behind is a head whose
 cannot tell. The folds on which the heads' settings were found (docs/experiments.md) are among them, which flatters the heads.
 """
 
+FROZEN_TEXT = """\
+Each head minus the one over Whisper's encoder, frozen: UAR in points, paired as above. Of shiftcnn the fold trains the upper blocks; the
+others stand on an encoder that another run taught, where they ran so (above).
+"""
+
 ABLATIONS_TEXT = """\
 Runs that differ from the one they are compared with in the options named (`default` where a run leaves unset what the other sets), and the
 paired difference to it in UAR, in points. `alone` is `{base}` without its second read-out and without the shift: what the shift does
@@ -195,9 +200,23 @@ def minus_ridge(read_out: str, runs: Record, baselines: Record, clips: Mapping[s
     rows = []
     for name, results_of_head in heads(runs).items():
         if found := differences(results_of_head, ridge, read_out, clips, any_seed=True):
-            cells = [cell(found.get(corpus.name), clips[corpus.name]) for corpus in CORPORA]
-            rows.append([name, *cells, cell(found.get(MEAN), None)])
+            rows.append(by_corpus(name, found, clips))
     return markdown([f"minus {RIDGE}", *(corpus.title for corpus in CORPORA), "mean"], rows) if rows else ""
+
+
+def minus_frozen(read_out: str, runs: Record, clips: Mapping[str, Clips]) -> str:
+    """A row a head that ran under its own name and as `-frozen`, a column a corpus and their mean; empty where none did both."""
+    rows = []
+    for name in HEADS:
+        one, other = (by_protocol(runs.get(each, {}), False) for each in (name, f"{name}-frozen"))
+        if found := differences(one, other, read_out, clips):
+            rows.append(by_corpus(f"**{name}**", found, clips))
+    return markdown(["minus the same, `-frozen`", *(corpus.title for corpus in CORPORA), "mean"], rows) if rows else ""
+
+
+def by_corpus(name: str, found: Mapping[str, Difference], clips: Mapping[str, Clips]) -> list[str]:
+    """A row of differences: each corpus, and their mean."""
+    return [name, *(cell(found.get(corpus.name), clips[corpus.name]) for corpus in CORPORA), cell(found.get(MEAN), None)]
 
 
 def unlike(one: dict[str, Result], other: dict[str, Result]) -> str:
@@ -285,6 +304,13 @@ def page() -> str:
     ]
     if tables:
         parts += [f"## Heads and the ridge probe\n\n{RIDGE_TEXT.format(ridge=RIDGE)}", *tables]
+    tables = [
+        f"### {text}\n\n{table}\n"
+        for read_out, text in (("plain", "Unseen speakers"), ("adapted", "Adapted"))
+        if (table := minus_frozen(read_out, runs, clips))
+    ]
+    if tables:
+        parts += [f"## Another encoder than Whisper's\n\n{FROZEN_TEXT}", *tables]
     if table := ablations(runs, clips):
         parts.append(f"## Placement and n_div\n\n{ABLATIONS_TEXT.format(base=BASE)}\n{table}\n")
     for corpus in CORPORA:
