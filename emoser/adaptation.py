@@ -7,6 +7,9 @@ more it is the mean of those that the checkpoint finds, for else the emotion wou
 each emotion occurs can say so, which is believed half: a speaker's sadness need not be that of training's speakers. The spread follows in
 the same way. All is shrunk towards what training saw, by n / (n + STRENGTH), so that a few clips move little.
 
+What a user says about the labels' shares is used a second time: the adapted checkpoint's scores are weighed so that over the clips they go
+half of the way to these shares. Without it nothing is known of them that the checkpoint has not said itself.
+
 What it brings, and when it hurts, is measured by benchmarks/accuracy/adaptation.py.
 """
 
@@ -16,9 +19,10 @@ import base64
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -32,9 +36,11 @@ FEW_CLIPS = 10  # with less, hardly anything is adapted
 # Evenness of the labels predicted for the clips (entropy; 1: all equally often, 0: one alone). From EVEN on the middle of all labels is
 # expected, for a voice that is far from training's makes labels look less even than they are; below UNEVEN only what was predicted.
 EVEN, UNEVEN = 0.9, 0.3
-ONE_SIDED = 0.7  # evenness below which adaptation brings less and may do harm
+ONE_SIDED = 0.8  # evenness below which adaptation may do harm; one emotion alone of an unknown voice can look more even
 ROUNDED = 0.02  # that shares may be off 1, for people round
-TOLD = 0.5  # of the expected mean, what a user says about the labels' shares; the rest goes by the predictions
+TOLD = 0.5  # how far a user is believed who says how often each label occurs; the rest goes by the predictions
+LEAST = 0.02  # of a label's share told: what never occurs by a user's word may do so yet
+CLOSE, TURNS = 1e-6, 1000  # of the mean scores to the shares; and after how many turns they are close enough
 
 Floats = NDArray[np.float64]
 
@@ -87,13 +93,20 @@ class Reference:
 @dataclass(frozen=True, eq=False)
 class Adaptation:
     """Pooled vectors become `vector * scale + shift`, both float32 (dim,). `clips` were used; `evenness` of the labels predicted for them,
-    from 0 (one label alone) to 1 (all equally often); `told`: the user said how often each label occurs."""
+    from 0 (one label alone) to 1 (all equally often); `told`: the user said how often each label occurs. `offsets`, float32 (labels,), are
+    added to the logits of clips and frames; None: nothing is."""
 
     scale: NDArray[np.float32]
     shift: NDArray[np.float32]
     clips: int
     evenness: float
     told: bool = False
+    offsets: NDArray[np.float32] | None = None
+
+    def weighed(self, logits: NDArray[np.floating], temperature: float, shares: Floats) -> Adaptation:
+        """With offsets that bring the scores nearer to the `shares` told; `logits` (clips, labels) are those of the adapted clips."""
+        offsets = temperature * told_offsets(logits / temperature, shares)
+        return replace(self, offsets=offsets.astype(np.float32))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -103,20 +116,24 @@ class Adaptation:
             found.append(f"{self.clips} clip{' is' if self.clips == 1 else 's are'} few: hardly anything is adapted; give thirty or more")
         if self.evenness < ONE_SIDED and not self.told:
             found.append(
-                "by what the checkpoint says the clips are of few emotions: adaptation brings less and may do harm; give several, or say "
-                "how often each occurs (shares)"
+                "by what the checkpoint says the clips are of few emotions: where that is so, adapting does harm; say how often each occurs "
+                "(shares)"
             )
         return tuple(found)
 
     def digest(self, of: str) -> str:
         """What stands for the sha256 of the checkpoint file `of` once it is adapted."""
-        return hashlib.sha256(bytes.fromhex(of) + self.scale.tobytes() + self.shift.tobytes()).hexdigest()
+        offsets = b"" if self.offsets is None else self.offsets.tobytes()
+        return hashlib.sha256(bytes.fromhex(of) + self.scale.tobytes() + self.shift.tobytes() + offsets).hexdigest()
 
     def to_bytes(self) -> bytes:
         """The .npz that `read` reads."""
-        clips, evenness, told = np.int64(self.clips), np.float64(self.evenness), np.bool_(self.told)
+        arrays: dict[str, Any] = {"scale": self.scale, "shift": self.shift, "clips": np.int64(self.clips)}
+        arrays |= {"evenness": np.float64(self.evenness), "told": np.bool_(self.told)}
+        if self.offsets is not None:
+            arrays["offsets"] = self.offsets
         buffer = io.BytesIO()
-        np.savez(buffer, scale=self.scale, shift=self.shift, clips=clips, evenness=evenness, told=told)
+        np.savez(buffer, **arrays)
         return buffer.getvalue()
 
     @classmethod
@@ -125,12 +142,15 @@ class Adaptation:
             with np.load(path, allow_pickle=False) as arrays:
                 found: Mapping[str, NDArray[np.generic]] = {name: arrays[name] for name in ("scale", "shift", "clips", "evenness")}
                 told = bool(arrays["told"]) if "told" in arrays else False  # of folders from before shares could be told
+                offsets = arrays["offsets"].astype(np.float32) if "offsets" in arrays else None
         except (ValueError, KeyError, OSError, BadZipFile) as error:
             raise CheckpointError(f"{path} is no adaptation: {error}") from error
         scale, shift = found["scale"].astype(np.float32), found["shift"].astype(np.float32)
         if scale.ndim != 1 or scale.shape != shift.shape:
             raise CheckpointError(f"{path} is no adaptation: scale {scale.shape}, shift {shift.shape}")
-        return cls(scale, shift, int(found["clips"]), float(found["evenness"]), told)
+        if offsets is not None and offsets.ndim != 1:
+            raise CheckpointError(f"{path} is no adaptation: offsets {offsets.shape}")
+        return cls(scale, shift, int(found["clips"]), float(found["evenness"]), told, offsets)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +205,31 @@ def shares_of(given: Mapping[str, float], labels: Sequence[str]) -> Floats:
     rest = max(0.0, 1 - total) / max(1, unnamed)
     found: Floats = np.array([given.get(label, rest) for label in labels], np.float64)
     return np.asarray(found / found.sum())
+
+
+def told_offsets(logits: NDArray[np.floating], shares: Floats, strength: float = STRENGTH) -> Floats:
+    """What to add to calibrated `logits` (clips, labels), (labels,): `TOLD` of what makes the mean of the clips' scores equal to `shares`,
+    and less of it for few clips.
+
+    The whole of it is found by scaling rows and columns in turn (Sinkhorn and Knopp 1967).
+
+    >>> even = np.log(np.array([[0.5, 0.5]] * 1000))
+    >>> (told_offsets(even, np.array([0.8, 0.2]), strength=0.0) / TOLD).round(2)  # log 0.8 and log 0.2, around their mean
+    array([ 0.69, -0.69])
+    """
+    wanted = np.maximum(shares, LEAST)
+    wanted = np.log(wanted / wanted.sum())
+    found: Floats = np.zeros(len(wanted))
+    for _ in range(TURNS):
+        moved = logits.astype(np.float64) + found
+        moved -= moved.max(axis=1, keepdims=True)
+        likely = np.exp(moved)
+        mean = (likely / likely.sum(axis=1, keepdims=True)).mean(axis=0)
+        step = wanted - np.log(np.maximum(mean, 1e-12))
+        found += step
+        if np.abs(step).max() < CLOSE:
+            break
+    return np.asarray(TOLD * len(logits) / (len(logits) + strength) * (found - found.mean()))
 
 
 def adapt(

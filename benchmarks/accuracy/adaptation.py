@@ -7,8 +7,8 @@
 For each corpus left out, its clips are scored by the model as it is, and adapted (emoser/adaptation.py, the code that a user runs) to 10,
 30, 100 or all clips of it drawn at random, to one-sided draws (one label alone, or two thirds of one label), and to each speaker's own
 clips; each draw once more with the shares of its labels told (`emoser adapt --shares`). Draws are repeated; the figure is the mean UAR over
-all clips of the corpus, those adapted to among them, their labels unused. Of several recipes each is adapted by itself, and their
-probabilities are averaged.
+all clips of the corpus, those adapted to among them, their labels unused; beside it stands how many of the clips adapted to are labelled
+rightly. Of several recipes each is adapted by itself, and their probabilities are averaged.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import scoring
-from benchmarks.accuracy.unseen import TOLD
-from emoser.adaptation import EVEN, STRENGTH, UNEVEN, Reference, adapt
+from benchmarks.accuracy.unseen import AS_IT_IS, EACH, TOLD
+from emoser.adaptation import EVEN, LEAST, STRENGTH, UNEVEN, Reference, adapt, told_offsets
 from emoser.adaptation import TOLD as BELIEVED
 from emoser.metrics import unweighted_average_recall
 from training.adaptation import adapted_logits, pooled_clips, reference_of
@@ -87,7 +87,11 @@ class Member:
     def adapted(self, chosen: Indices, shares: NDArray[np.float64] | None) -> Probabilities:
         """Those of all clips, adapted to the ones chosen."""
         moved = adapt(self.pooled.vector[chosen].numpy(), self.plain[chosen], self.reference, shares=shares)
-        return self.probabilities(Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift)))
+        found = self.probabilities(Adjustment(torch.from_numpy(moved.scale), torch.from_numpy(moved.shift)))
+        if shares is None:
+            return found
+        logits = np.log(found + 1e-12)
+        return softmax(logits + told_offsets(logits[chosen], shares), 1.0)
 
     def adapted_to_each(self, speakers: NDArray[np.str_]) -> Probabilities:
         """Those of each speaker's clips, adapted to these."""
@@ -100,19 +104,46 @@ def uar(targets: Indices, probabilities: Sequence[Probabilities]) -> float:
     return unweighted_average_recall(targets, np.mean(probabilities, axis=0).argmax(1))
 
 
-def measure(members: Sequence[Member], targets: Indices, speakers: NDArray[np.str_], labels: Sequence[str]) -> dict[str, float]:
-    """UAR over all clips by what the members are adapted to; `none` is as they are."""
-    found = {"none": uar(targets, [member.plain for member in members])}
+def shares_in(targets: Indices, labels: Sequence[str]) -> NDArray[np.float64]:
+    return np.bincount(targets, minlength=len(labels)) / len(targets)
+
+
+@dataclass
+class Measured:
+    """By what the members are adapted to: `uar` over all clips of the corpus (`none`: as the members are), and `own`, how many of the clips
+    adapted to are labelled rightly, which is what a user has of it whose clips these are (with AS_IT_IS: without adaptation)."""
+
+    uar: dict[str, float]
+    own: dict[str, float]
+
+
+def measure(members: Sequence[Member], targets: Indices, speakers: NDArray[np.str_], labels: Sequence[str]) -> Measured:
+    plain = np.mean([member.plain for member in members], axis=0)
+    found = Measured({"none": uar(targets, [plain])}, {})
     for name, draws in draws_of(targets, labels, np.random.default_rng(SEED)):
+        found.own[name + AS_IT_IS] = float(np.mean([accuracy(targets[chosen], plain[chosen]) for chosen in draws]))
         for told in (False, True):
-            values = []
+            values, own = [], []
             for chosen in draws:
-                shares = np.bincount(targets[chosen], minlength=len(labels)) / len(chosen) if told else None
-                values.append(uar(targets, [member.adapted(chosen, shares) for member in members]))
-            found[name + TOLD * told] = float(np.mean(values))
+                shares = shares_in(targets[chosen], labels) if told else None
+                scores = np.mean([member.adapted(chosen, shares) for member in members], axis=0)
+                values.append(uar(targets, [scores]))
+                own.append(accuracy(targets[chosen], scores[chosen]))
+            found.uar[name + TOLD * told] = float(np.mean(values))
+            found.own[name + TOLD * told] = float(np.mean(own))
     if len(np.unique(speakers)) > 1:
-        found["each speaker's own"] = uar(targets, [member.adapted_to_each(speakers) for member in members])
+        found.uar[EACH] = uar(targets, [member.adapted_to_each(speakers) for member in members])
+        told_to_each = np.empty_like(plain)
+        for speaker in np.unique(speakers):
+            chosen = np.flatnonzero(speakers == speaker)
+            shares = shares_in(targets[chosen], labels)
+            told_to_each[chosen] = np.mean([member.adapted(chosen, shares) for member in members], axis=0)[chosen]
+        found.uar[EACH + TOLD] = uar(targets, [told_to_each])
     return found
+
+
+def accuracy(targets: Indices, probabilities: Probabilities) -> float:
+    return float((probabilities.argmax(1) == targets).mean())
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
@@ -160,7 +191,7 @@ def main() -> None:
     recipes = [read_recipe(name, overrides) for name, overrides in settings.items()]
     if any(recipe.data.labels != recipes[0].data.labels for recipe in recipes):
         raise SystemExit("recipes of other labels cannot be averaged")
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, Measured] = {}
     clips: dict[str, Any] = {}
     for corpus in options.without:
         heard = [member_of(recipe, corpus, places) for recipe in recipes]
@@ -182,14 +213,16 @@ def main() -> None:
         "strength": STRENGTH,
         "evenness": [UNEVEN, EVEN],
         "shares_believed": BELIEVED,
+        "least_share": LEAST,
         "draws": DRAWS,
         "seed": SEED,
         "tested": clips,
-        "uar": scoring.rounded(found),
+        "uar": scoring.rounded({corpus: each.uar for corpus, each in found.items()}),
+        "right_of_own": scoring.rounded({corpus: each.own for corpus, each in found.items()}),
         "versions": scoring.versions("numpy", "torch"),
     }
     scoring.write(f"{name}-adaptation", record)
-    print(table(found))
+    print(table({corpus: each.uar for corpus, each in found.items()}))
 
 
 if __name__ == "__main__":

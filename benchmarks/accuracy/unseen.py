@@ -14,7 +14,8 @@ import numpy as np
 from benchmarks import pages
 from benchmarks.accuracy.scoring import RESULTS
 from benchmarks.accuracy.table import markdown, read
-from emoser.adaptation import EVEN, STRENGTH, UNEVEN
+from emoser.adaptation import EVEN, LEAST, STRENGTH, UNEVEN
+from emoser.adaptation import TOLD as BELIEVED
 
 PAGE = Path(__file__).parent / "unseen.md"
 SUFFIX = "-adaptation"
@@ -41,18 +42,32 @@ UNKNOWN = "the settings were not recorded, and need not be the same for all of t
 Settings = tuple[str, ...] | None  # what a run set beside its recipe; None where its file does not say
 LABELS = ("neutral", "happy", "angry", "sad")
 TOLD = ", shares told"  # after the name of draws of clips
-MIXED = ("none", "10 clips", "30 clips", "each speaker's own", "all")
+AS_IT_IS = ", as it is"  # the same clips without adaptation
+EACH = "each speaker's own"
+MIXED = ("none", "10 clips", "30 clips", EACH, EACH + TOLD, "all")
 TITLES = {
     "none": "As it is",
     "10 clips": "Adapted to 10 clips drawn at random",
     "30 clips": "Adapted to 30 clips drawn at random",
-    "each speaker's own": "Adapted to each speaker's own clips",
+    EACH: "Adapted to each speaker's own clips",
+    EACH + TOLD: "Adapted to each speaker's own clips, and told so",
     "all": "Adapted to all clips of the corpus",
     **{f"100 {label} alone": f"Adapted to 100 {label} clips alone" for label in LABELS},
     **{f"100 {label} alone{TOLD}": f"Adapted to 100 {label} clips alone, and told so" for label in LABELS},
     **{f"two thirds {label}": f"Adapted to 90 clips, two thirds of them {label}" for label in LABELS},
     **{f"two thirds {label}{TOLD}": f"Adapted to 90 clips, two thirds of them {label}, and told so" for label in LABELS},
 }
+
+
+OWN_DRAWS = ("30 clips", "all", *(f"two thirds {label}" for label in LABELS), *(f"100 {label} alone" for label in LABELS))
+OWN_WAYS = {AS_IT_IS: "As it is", "": "Adapted to them", TOLD: "Adapted to them, and told so"}
+OWN_HEAD = """
+# The clips adapted to
+
+How many of them are labelled rightly, in percent, mean over the five corpora: what a user has of it whose own recordings these are. The
+shares told are the true ones; they weigh the scores, too, so that the labels which a user says are frequent are heard more often. That is
+paid by clips of other shares, which the tables above are of.
+"""
 
 
 def records() -> dict[str, dict[str, Any]]:
@@ -63,7 +78,8 @@ def records() -> dict[str, dict[str, Any]]:
 
 def mark(record: dict[str, Any]) -> str:
     """Whether the adaptation that was measured is that of the present code."""
-    return "" if (record.get("strength"), record.get("evenness")) == (STRENGTH, [UNEVEN, EVEN]) else f" {EARLIER}"
+    measured = tuple(record.get(name) for name in ("strength", "evenness", "shares_believed", "least_share"))
+    return "" if measured == (STRENGTH, [UNEVEN, EVEN], BELIEVED, LEAST) else f" {EARLIER}"
 
 
 def settings_of(record: dict[str, Any]) -> Settings:
@@ -106,6 +122,30 @@ def table(found: dict[str, dict[str, Any]], column: str) -> str:
     return markdown(["UAR", "mean", *corpora], rows)
 
 
+def right_of_own(record: dict[str, Any], column: str) -> str:
+    """In percent, the mean over the corpora; - where it was not measured on all of them."""
+    values = [each.get(column) for each in record.get("right_of_own", {}).values()]
+    known = [value for value in values if value is not None]
+    return f"{100 * float(np.mean(known)):.1f}" if known and len(known) == len(values) else "-"
+
+
+def own_tables(found: dict[str, dict[str, Any]]) -> str:
+    """A table a way of adapting: a row a head, a column a draw. Empty where nothing was measured."""
+    measured = {name: record for name, record in found.items() if record.get("right_of_own")}
+    if not measured:
+        return ""
+    marks = ordered(found)
+    made = []
+    for way, title in OWN_WAYS.items():
+        rows = [
+            [f"**{name}** {marks[name]}{mark(measured[name])}", *(right_of_own(measured[name], draw + way) for draw in OWN_DRAWS)]
+            for name in marks
+            if name in measured
+        ]
+        made.append(f"\n## {title}\n\n{markdown(['right', *OWN_DRAWS], rows)}\n")
+    return OWN_HEAD + "".join(made)
+
+
 def of(name: str, whole: bool = True) -> str:
     """One head: a row a way of adapting, and what its runs set; without `whole` the rows of mixed clips alone. Empty without a result
     file."""
@@ -119,6 +159,10 @@ def of(name: str, whole: bool = True) -> str:
     made = markdown([f"UAR of {name}{mark(record)}", *uar], rows)
     if not whole:
         return made
+    if record.get("right_of_own"):
+        own = [[draw, *(right_of_own(record, draw + way) for way in OWN_WAYS)] for draw in OWN_DRAWS]
+        head = ["right of the clips adapted to, mean of the five corpora", *(title.lower() for title in OWN_WAYS.values())]
+        made = f"{made}\n\n{markdown(head, own)}"
     settings = settings_of(record)
     told = "not recorded" if settings is None else ", ".join(f"`{each}`" for each in settings) or OWN
     return f"{made}\n\nSettings of these runs beside the recipe's: {told}."
@@ -130,8 +174,10 @@ def page() -> str:
         return ""
     measured = {column for record in found.values() for each in record["uar"].values() for column in each}
     legend = OF_EARLIER if any(mark(record) for record in found.values()) else ""
-    return f"{HEAD}{notes(found)}{legend}\n" + "".join(
-        f"\n## {title}\n\n{table(found, column)}\n" for column, title in TITLES.items() if column in measured
+    return (
+        f"{HEAD}{notes(found)}{legend}\n"
+        + "".join(f"\n## {title}\n\n{table(found, column)}\n" for column, title in TITLES.items() if column in measured)
+        + own_tables(found)
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,9 +28,11 @@ Examples:
 
 \b
 Takes no labels: thirty recordings or more of one speaker or one kind of
-microphone and room, with several emotions in them. Few recordings change
-little; recordings of one emotion only bring less and may do harm, which is
-said on standard error. With --shares they need not be mixed.
+microphone and room, in which emotions are about equally frequent. Few
+recordings change little. Where one emotion is by far the most frequent, say
+so with --shares: without it, adapting does harm then. It is said on standard
+error where it is noticed, which is not always. With --shares the recordings
+are read twice.
 
 \b
 Exit codes: 0 all done, 1 some input failed (the others count), 2 usage,
@@ -76,17 +80,18 @@ def adapted_to(
     paths, failures = expanded
     if STDIN in paths:
         raise UsageError("- (standard input) is one recording, and adapting takes many; give files or folders")
+    turns = 1 if shares is None else 2
+    if turns > 1:
+        refuse_pipes(paths, "--shares")
     failed: list[Failure] = list(failures)
-    with Bar(len(paths), wanted=not settings.quiet) as bar:
-
-        def read_in_turn() -> Any:
-            for path in paths:
-                yield path
-                bar.advance()
-
+    with Bar(len(paths) * turns, wanted=not settings.quiet) as bar:
         try:
             adapted = model.adapt(
-                read_in_turn(), shares=shares, channel=settings.channel, batch_size=settings.batch_size, on_failure=failed.append
+                _InTurn(paths, bar.advance),
+                shares=shares,
+                channel=settings.channel,
+                batch_size=settings.batch_size,
+                on_failure=failed.append,
             )
         except UsageError:
             bar.step_aside()
@@ -97,3 +102,26 @@ def adapted_to(
     for warning in adapted.adaptation.warnings:
         job.note(settings, f"Warning: {warning}")
     return adapted, failed
+
+
+def refuse_pipes(paths: Iterable[str], option: str) -> None:
+    """Raises UsageError for `<(...)`, where an option has its inputs read twice."""
+    from emoser.cli.inputs import is_pipe
+    from emoser.errors import UsageError
+
+    for path in paths:
+        if is_pipe(path):
+            raise UsageError(f"{path} is a pipe, which can be read once, and {option} reads twice; give files")
+
+
+@dataclass(frozen=True)
+class _InTurn:
+    """Paths, as often as they are gone through; `advance` is called after each."""
+
+    paths: Sequence[str]
+    advance: Callable[[], None]
+
+    def __iter__(self) -> Iterator[str]:
+        for path in self.paths:
+            yield path
+            self.advance()

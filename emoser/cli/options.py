@@ -54,9 +54,14 @@ def parse_labels(ctx: click.Context, param: click.Parameter, value: str | None) 
     return names
 
 
+EVEN = "even"  # of --shares: all labels occur about equally often
+
+
 def parse_shares(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, float] | None:
     if value is None:
         return None
+    if value.strip().lower() == EVEN:
+        return {}  # no label is named, and so all have the same
     found: dict[str, float] = {}
     for part in value.split(","):
         name, equals, share = (piece.strip() for piece in part.partition("="))
@@ -71,8 +76,8 @@ def parse_shares(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 def shares_option(command: Command) -> Command:
     """--shares of adapt and of predict --adapt."""
-    text = "How often emotions occur among the recordings, where you know: neutral=0.8,angry=0.1. Others have the rest."
-    return click.option("--shares", callback=parse_shares, metavar="A=X,B=Y,...", help=text)(command)
+    text = f"How often emotions occur among the recordings, where you know: neutral=0.8,angry=0.1 (others have the rest), or {EVEN}."
+    return click.option("--shares", callback=parse_shares, metavar=f"A=X,B=Y,...|{EVEN}", help=text)(command)
 
 
 def model_options(command: Command) -> Command:

@@ -72,9 +72,9 @@ def predict(
     model = job.open_model(settings)
     expanded = expand(inputs)
     if adapt:
-        from emoser.cli.adapt import adapted_to
+        from emoser.cli.adapt import adapted_to, refuse_pipes
 
-        refuse_pipes(expanded[0])
+        refuse_pipes(expanded[0], "--adapt")
         model, _ = adapted_to(expanded, model, settings, shares)  # what failed will be said by the predictions
     allowed = choose_labels(labels, model.labels) if labels else model.labels
 
@@ -83,16 +83,6 @@ def predict(
         return results if allowed == model.labels else _among(results, allowed, min_confidence)
 
     return job.run_over(expanded, inputs, settings, Header("predict", job.model_block(model, allowed), scores), stream)
-
-
-def refuse_pipes(paths: Iterable[str]) -> None:
-    """Raises UsageError for `<(...)`: what is to be adapted to and predicted is read twice."""
-    from emoser.cli.inputs import is_pipe
-    from emoser.errors import UsageError
-
-    for path in paths:
-        if is_pipe(path):
-            raise UsageError(f"{path} is a pipe, which can be read once, and --adapt reads twice; give files")
 
 
 def _with_several(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emoser.adaptation import Adaptation, EnsembleAdaptation, Floats, Reference, adapt, shares_of
-from emoser.audio import AudioInput, Channel, tone
+from emoser.audio import AudioInput, Channel, source_name, tone
 from emoser.checkpoints import Description
 from emoser.errors import CheckpointError, UsageError
 from emoser.models.options import Options, check_many
@@ -48,10 +49,50 @@ class Learner:
         """(batch, width): unadapted logits, and the vectors that the read-outs see."""
         return np.hstack(self.runtime.pooled(waveform, lengths))
 
+    def logits(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(batch, labels): as the runtime gives them, adapted if it is."""
+        return self.runtime.run(waveform, lengths)["logits"]
+
+    def weighed(self, adaptation: Adaptation, logits: NDArray[np.float64]) -> Adaptation:
+        """What gave these `logits` (clips, labels), with offsets towards the shares told, if any were."""
+        return adaptation if self.shares is None else adaptation.weighed(logits, self.temperature, self.shares)
+
     def adaptation(self, rows: NDArray[np.float64]) -> Adaptation:
         """To the clips of which these are `rows` (clips, width)."""
         labels = len(self.reference.means)
         return adapt(rows[:, labels:], calibrated(rows[:, :labels], self.temperature), self.reference, shares=self.shares)
+
+
+class Again:
+    """Inputs that are read twice: those that come once are remembered, and of an open file the bytes are."""
+
+    def __init__(self, inputs: Iterable[AudioInput]) -> None:
+        self._inputs = inputs
+        self._remembered: list[AudioInput] = []
+        self._over = False
+        self._files: dict[int, _ReadOnce] = {}  # each holds its file, so that no other one gets its id
+
+    def __iter__(self) -> Iterator[AudioInput]:
+        for each in self._remembered if self._over else self._inputs:
+            is_file = hasattr(each, "read") and not isinstance(each, _ReadOnce)
+            given = self._files.setdefault(id(each), _ReadOnce(each)) if is_file else each
+            if isinstance(self._inputs, Iterator) and not self._over:
+                self._remembered.append(given)
+            yield given
+        self._over = isinstance(self._inputs, Iterator)
+
+
+class _ReadOnce:
+    """An open file that gives the same bytes every time."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._read = cache(file.read)
+        self.name = source_name(file)
+
+    def read(self) -> bytes:
+        data: bytes = self._read()
+        return data
 
 
 class Adapting(ABC):
@@ -86,24 +127,43 @@ class Adapting(ABC):
     ) -> Self:
         """A model adapted to the voice, microphone and room of `clips`, which need no labels; this one stays as it is.
 
-        Give thirty clips or more of one user or one kind of recording, with several emotions in them; what is silent or holds no speech
-        is passed over. `shares`, where you know how often emotions occur among them: {"neutral": 0.8}; labels that are not named have
-        the rest in equal parts. `adapted.adaptation` says how many clips counted, and its `warnings` what speaks against it. `on_failure`
-        is told of each input that could not be read; without it the first is raised. Options as in `predict`.
+        Give thirty clips or more of one user or one kind of recording, in which emotions are about equally frequent; what is silent or
+        holds no speech is passed over. `shares`, where you know how often emotions occur among them: {"neutral": 0.8}; labels that are
+        not named have the rest in equal parts, {} says that all are equally frequent. The clips are heard twice then, the second time to
+        bring the scores nearer to these shares. Without it, clips of which most are of one emotion do harm. `adapted.adaptation` says how
+        many clips counted, and its `warnings` what speaks against it. `on_failure` is told of each input that could not be read; without
+        it the first is raised. Options as in `predict`.
 
         Raises UsageError where no clip is usable or `shares` are none, CheckpointError where the checkpoint cannot be adapted.
         """
         check_many(clips)
+        options = Options("embed", sample_rate, channel, batch_size)
         learners = self._learners(shares)
+        again = clips if shares is None else Again(clips)
 
         def rows(waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
             return np.hstack([each.rows(waveform, lengths) for each in learners])
 
-        found = self._spoken(clips, Options("embed", sample_rate, channel, batch_size), rows, on_failure)
+        found = self._spoken(again, options, rows, on_failure)
         if not found:
             raise UsageError("there is no clip with speech to adapt to")
         apart = np.split(np.stack(found), np.cumsum([each.width for each in learners])[:-1], axis=1)
-        return self.adapted(*(each.adaptation(own) for each, own in zip(learners, apart, strict=True)))
+        adaptations = [each.adaptation(own) for each, own in zip(learners, apart, strict=True)]
+        adapted = self.adapted(*adaptations)
+        return adapted if shares is None else self.adapted(*adapted._weighed(adaptations, again, options, shares))
+
+    def _weighed(
+        self, adaptations: Sequence[Adaptation], clips: Iterable[AudioInput], options: Options, shares: Mapping[str, float]
+    ) -> list[Adaptation]:
+        """The `adaptations` that this model was adapted by, weighed by the `shares` told. What fails now has been said before."""
+        learners = self._learners(shares)
+
+        def rows(waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+            return np.hstack([each.logits(waveform, lengths) for each in learners])
+
+        logits = np.stack(self._spoken(clips, options, rows, lambda failure: None))
+        apart = np.split(logits, np.cumsum([len(each.reference.means) for each in learners])[:-1], axis=1)
+        return [each.weighed(found, own) for each, found, own in zip(learners, adaptations, apart, strict=True)]
 
     def _learners(self, shares: Mapping[str, float] | None) -> list[Learner]:
         """This checkpoint or, of an ensemble, its members. Raises UsageError for what are no `shares`, CheckpointError where the checkpoint

@@ -59,7 +59,7 @@ class Runtime(Protocol):
 
 
 @runtime_checkable
-class Adaptable(Protocol):
+class Adaptable(Runtime, Protocol):
     """A runtime that can be adapted to a user's recordings (emoser/adaptation.py). `reference` is None where its file carries none."""
 
     reference: Reference | None

@@ -70,9 +70,14 @@ class AdaptableGraph(OnnxGraph):
         super().__init__(path, device=device, threads=threads)
         self.reference = _reference(self._session, path)
         self._adaptation: dict[str, NDArray[np.float32]] = {}
+        self._offsets: NDArray[np.float32] | None = None
 
     def __call__(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return super().__call__({**feeds, **self._adaptation})
+        found = super().__call__({**feeds, **self._adaptation})
+        if self._offsets is not None:
+            heard = found["frames"].any(axis=-1, keepdims=True)  # where nothing is heard, frames are zeros
+            found |= {"logits": found["logits"] + self._offsets, "frames": found["frames"] + heard * self._offsets}
+        return found
 
     def unadapted(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return super().__call__(feeds)
@@ -82,8 +87,11 @@ class AdaptableGraph(OnnxGraph):
         width = None if self.reference is None else len(self.reference.deviation)
         if len(adaptation.scale) != width:
             raise CheckpointError(f"the adaptation is of {len(adaptation.scale)} values, the file has {width}: it was made for another one")
+        labels, offsets = 0 if self.reference is None else len(self.reference.means), adaptation.offsets
+        if offsets is not None and len(offsets) != labels:
+            raise CheckpointError(f"the adaptation is of {len(offsets)} labels, the file has {labels}: it was made for another one")
         other = copy.copy(self)
-        other._adaptation = {SCALE: adaptation.scale, SHIFT: adaptation.shift}
+        other._adaptation, other._offsets = {SCALE: adaptation.scale, SHIFT: adaptation.shift}, offsets
         return other
 
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.accuracy import unseen
 from benchmarks.accuracy.adaptation import DRAWS, Member, draws_of, measure, table
-from emoser.adaptation import EVEN, STRENGTH, UNEVEN, Reference
+from emoser.adaptation import EVEN, LEAST, STRENGTH, TOLD, UNEVEN, Reference
 from emoser.metrics import unweighted_average_recall
 from training.model import EmotionModel, Pooled
 from training.recipe import Model
@@ -45,23 +45,29 @@ def test_a_moved_corpus_is_won_back() -> None:
     moved[:, 0] += 1.5  # everything sounds neutral there
     pooled = Pooled(torch.from_numpy(moved.astype(np.float32)), None, torch.zeros(300, 0, 3))
     member = Member(model, pooled, reference, 1.0, 3)
-    found = measure([member], targets, speakers, LABELS)
+    measured = measure([member], targets, speakers, LABELS)
+    found = measured.uar
     assert found["none"] < 0.5 and found["all"] > found["30 clips"] > found["10 clips"] >= found["none"]
-    assert found["each speaker's own"] > 0.7
+    assert found["each speaker's own, shares told"] >= found["each speaker's own"] > 0.7
+    own = measured.own
+    assert own["two thirds angry, as it is"] < own["two thirds angry"] < own["two thirds angry, shares told"]
     assert unweighted_average_recall(targets, clean[:, :3].argmax(1)) >= found["all"]
     text = table({"demo": found, "other": {"none": 0.5}})
     assert text.splitlines()[2].startswith(f"| demo | {100 * found['none']:.1f} |") and " - |" in text.splitlines()[3]
-    assert measure([member, member], targets, speakers, LABELS) == pytest.approx(found)  # the mean of one and the same
+    assert measure([member, member], targets, speakers, LABELS).uar == pytest.approx(found)  # the mean of one and the same
     deaf = Member(model, Pooled(torch.zeros(300, width), None, torch.zeros(300, 0, 3)), reference, 1.0, 3)
-    assert measure([deaf], targets, speakers, LABELS)["all"] == pytest.approx(1 / 3)
-    assert measure([member, deaf], targets, speakers, LABELS)["none"] == pytest.approx(found["none"])  # one without an opinion
+    assert measure([deaf], targets, speakers, LABELS).uar["all"] == pytest.approx(1 / 3)
+    assert measure([member, deaf], targets, speakers, LABELS).uar["none"] == pytest.approx(found["none"])  # one without an opinion
 
 
 def test_the_page_has_a_mean_where_all_corpora_were_run(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = {corpus: {"none": 0.5 + index / 10, "all": 0.8} for index, corpus in enumerate(["ravdess", "emodb", "emovo", "ased", "nemo"])}
-    now = {"strength": STRENGTH, "evenness": [UNEVEN, EVEN], "set": []}
-    monkeypatch.setattr(unseen, "records", lambda: {"one": {"uar": whole, **now}, "two": {"uar": {"nemo": {"none": 0.4}}}})
+    now = {"strength": STRENGTH, "evenness": [UNEVEN, EVEN], "shares_believed": TOLD, "least_share": LEAST, "set": []}
+    own = {"right_of_own": {"ravdess": {"all": 0.5, "30 clips, shares told": 0.7}, "nemo": {"all": 0.7}}}
+    monkeypatch.setattr(unseen, "records", lambda: {"one": {"uar": whole, **now, **own}, "two": {"uar": {"nemo": {"none": 0.4}}}})
     page = unseen.page()
+    (adapted,) = (part for part in page.split("## ") if part.startswith("Adapted to them\n"))
+    assert "| **one** ¹ | - | 60.0 | - |" in adapted and "**two**" not in adapted
     assert "| **one** ¹ | 70.0 | 50.0 | 60.0 | 70.0 | 80.0 | 90.0 |" in page
     assert "| **two** ² ¶ | - | - | - | - | - | 40.0 |" in page
     monkeypatch.setattr(unseen, "records", dict)

@@ -56,6 +56,11 @@ def test_shares_say_how_often_emotions_occur(emoser: Emoser, recordings: Path) -
     assert emoser("adapt", "recordings", "-m", "base", "-o", "mine", "--shares", "angry=0.9,sad=0.1").code == 0
     assert told.json() == emoser("predict", "recordings", "-m", "mine").json()
     assert told.json()["results"] != emoser("predict", "recordings", "-m", "base", "--adapt").json()["results"]
+    even, told = (
+        emoser("predict", "recordings", "-m", "base", "--adapt", "--shares", shares).json()["results"]
+        for shares in ("even", "neutral=0.25,happy=0.25,angry=0.25,sad=0.25")
+    )
+    assert even == told
     for wrong, said in [("angry", "neutral=0.8"), ("angry=x", "neutral=0.8"), ("angry=0.5,angry=0.5", "each label once")]:
         ran = emoser("adapt", "recordings", "-m", "base", "-o", "mine", "--shares", wrong)
         assert ran.code == 2 and said in ran.err
@@ -78,7 +83,9 @@ def test_inputs_are_read_from_their_list_once(emoser: Emoser, recordings: Path, 
     assert listed.code == 0 and listed.json()["results"] == emoser("predict", "recordings", "-m", "base", "--adapt").json()["results"]
     os.mkfifo(tmp_path / "pipe")
     ran = emoser("predict", "pipe", "-m", "base", "--adapt")
-    assert ran.code == 2 and "pipe is a pipe" in ran.err
+    assert ran.code == 2 and "pipe is a pipe" in ran.err and "--adapt reads twice" in ran.err
+    ran = emoser("adapt", "pipe", "-m", "base", "-o", "mine", "--shares", "sad=0.5")
+    assert ran.code == 2 and "pipe is a pipe" in ran.err and "--shares reads twice" in ran.err
 
 
 def test_a_folder_of_another_kind_is_refused_before_the_work(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:
