@@ -116,8 +116,8 @@ class Adaptation:
             found.append(f"{self.clips} clip{' is' if self.clips == 1 else 's are'} few: hardly anything is adapted; give thirty or more")
         if self.evenness < ONE_SIDED and not self.told:
             found.append(
-                "by what the checkpoint says the clips are of few emotions: where that is so, adapting does harm; say how often each occurs "
-                "(shares)"
+                "by what the checkpoint says the clips are of few emotions: where that is so, adapting does harm; say how often "
+                "each occurs (shares)"
             )
         return tuple(found)
 

@@ -17,7 +17,7 @@ from benchmarks.accuracy import baselines, scoring
 from benchmarks.accuracy.clips import Clip
 from benchmarks.accuracy.crossval import page, references, results
 from benchmarks.accuracy.crossval.__main__ import main
-from benchmarks.accuracy.crossval.collect import collect, digest_of, options_of, result_of
+from benchmarks.accuracy.crossval.collect import collect, digest_of, options_of, result_of, told, weighed
 from benchmarks.accuracy.crossval.paired import MEAN, both, differences
 from benchmarks.accuracy.crossval.protocols import CORPORA, HEADS, MULTI, PROTOCOLS, RIDGE, Clips
 from benchmarks.accuracy.crossval.results import Result
@@ -123,6 +123,20 @@ def test_collect_replaces_what_is_there_and_keeps_what_is_gone(runs: Path, capsy
     assert list(second["cnn-frozen"]) == [emovo, emovo + MULTI]
 
 
+def test_the_shares_told_are_those_of_each_speaker() -> None:
+    """A speaker whose clips are of one label, for whom the adapted scores lean to another; and one about whom they are undecided."""
+    targets, speakers = np.array([0] * 30 + [1, 2] * 15), np.repeat(["a", "b"], 30)
+    adapted = np.log(np.array([[0.3, 0.4, 0.3]] * 30 + [[0.34, 0.33, 0.33]] * 30, np.float32))
+    files = np.arange(60).astype(str)
+    scores = FoldScores("1", 42, adapted, adapted, targets, speakers, files, temperature=1.0)
+    likely = np.exp(weighed(scores).adapted)
+    likely /= likely.sum(1, keepdims=True)
+    assert (likely[:30].argmax(1) == 0).all() and (likely[30:, 0] < 0.2).all()
+    assert told([scores])["wa"]["value"] == pytest.approx(0.75)  # all of the one, and half of the other
+    warm = FoldScores("1", 42, 2 * adapted, 2 * adapted, targets, speakers, files, temperature=2.0)
+    np.testing.assert_allclose(weighed(warm).adapted, 2 * weighed(scores).adapted, atol=1e-5)
+
+
 def test_folds_of_two_recipes_are_not_one_result(runs: Path) -> None:
     put(runs, "cnn", "ravdess-emobox-nothing-selected", [fold("ravdess", 1, 6)], head="cnn")
     put(runs, "cnn", "ravdess-emobox-nothing-selected", [fold("ravdess", 2, 6)], head="shiftcnn", statistics=8)
@@ -183,7 +197,11 @@ def test_the_page_says_what_ran(runs: Path) -> None:
     put(runs, "ablation-n-div-8", emovo, [fold("emovo", number, 0) for number in every], head_options={"n_div": 8})
     put(runs, "ablation-n-div-8-mixup", emovo, [fold("emovo", number, 6) for number in every], head_options={"n_div": 8}, statistics=8)
     scoring.write(results.RUNS, collect(runs))
-    plain, adapted = page.page().split("## Adapted to each")
+    plain, rest = page.page().split("## Adapted to each")
+    adapted, _, told_so = rest.partition("## Adapted, and told")
+    told_so, found, later = told_so.partition("## With the shift")
+    assert "| **shiftcnn-frozen** | - | 100.0 |" in told_so and "lstm" not in told_so and RIDGE not in told_so
+    adapted += found + later
     assert "| **cnn-frozen** | - | 50.0 | - | - | - |" in plain and "| **lstm** | - | - | - | - | - |" in plain
     assert "| **shiftcnn-frozen** | - | 75.0 |" in plain and "| **shiftcnn-frozen** | - | 100.0 |" in adapted
     assert "| **shiftcnn-frozen**, multi-corpus | - | 100.0 (1 of 3) |" in plain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import sys
@@ -15,6 +16,7 @@ from benchmarks.accuracy import scoring
 from benchmarks.accuracy.crossval import results
 from benchmarks.accuracy.crossval.protocols import ABLATION, HEADS, PROTOCOLS, Clips, packed
 from benchmarks.accuracy.crossval.results import Record
+from emoser.adaptation import told_offsets
 from emoser.evaluation import METRICS
 from training.crossval import FoldScores
 from training.recipe import Recipe, RecipeError, without_none
@@ -48,6 +50,22 @@ def result_of(folds: Sequence[FoldScores], clips: Clips) -> Record:
         }
     rounded: Record = scoring.rounded(found)
     return rounded
+
+
+def told(folds: Sequence[FoldScores]) -> Record:
+    """Figures of the adapted read-out, its scores weighed by how often each label occurs among the speaker's clips."""
+    found = scored([weighed(each) for each in folds], COLUMNS["adapted"]).figures()
+    rounded: Record = scoring.rounded({metric: found[metric].to_dict() for metric in METRICS})
+    return rounded
+
+
+def weighed(fold: FoldScores) -> FoldScores:
+    logits = fold.adapted.astype(np.float64)
+    for speaker in np.unique(fold.speakers):
+        own = fold.speakers == speaker
+        shares = np.bincount(fold.targets[own], minlength=logits.shape[1]) / own.sum()
+        logits[own] += fold.temperature * told_offsets(logits[own] / fold.temperature, shares)
+    return dataclasses.replace(fold, adapted=logits.astype(np.float32))
 
 
 def digest_of(files: Sequence[str] | Any, targets: Sequence[int] | Any) -> str:
@@ -89,7 +107,7 @@ def collected(folder: Path, clips: Clips) -> Record | None:
         raise RecipeError(f"{folder.parent.name}, {folder.name}: its folds are of more than one recipe")
     report = folder / "report.json"
     checksum = json.loads(report.read_text(encoding="utf-8"))["recipe_sha256"] if report.is_file() else None
-    return {"recipe_sha256": checksum, "options": options[0], **result_of(folds, clips)}
+    return {"recipe_sha256": checksum, "options": options[0], **result_of(folds, clips), "told": told(folds)}
 
 
 def collect(runs: Path) -> Record:
