@@ -93,20 +93,31 @@ def _split(manifest: Manifest, data: Data, left_out: bool) -> Split:
     return default_split(manifest, data.split)
 
 
-def sampling_weights(examples: tuple[Example, ...], corpus_balance: float, class_balance: float) -> NDArray[np.float64]:
+def sampling_weights(examples: tuple[Example, ...], data: Data) -> NDArray[np.float64]:
     """How often each clip is drawn, summing to 1.
 
-    A corpus of n clips is drawn in proportion to n ** (1 - corpus_balance), and a class of m clips within it to m ** (1 - class_balance).
+    A corpus of n clips is drawn in proportion to n ** (1 - corpus_balance), and a class of m clips within it to m ** (1 - class_balance);
+    `first_share` of all, where it is given, are of the first corpus. Raises RecipeError where it is no share, or has no clip of its corpus.
     """
     corpora = Counter(example.corpus for example in examples)
     classes = Counter((example.corpus, example.target) for example in examples)
-    within = {corpus: sum(count ** (1 - class_balance) for (name, _), count in classes.items() if name == corpus) for corpus in corpora}
-    total = sum(count ** (1 - corpus_balance) for count in corpora.values())
+    within = {
+        corpus: sum(count ** (1 - data.class_balance) for (name, _), count in classes.items() if name == corpus) for corpus in corpora
+    }
+    shares = {corpus: count ** (1 - data.corpus_balance) for corpus, count in corpora.items()}
+    if data.first_share is not None and len(corpora) > 1:
+        first = data.corpora[0]
+        if not 0 < data.first_share < 1 or first not in corpora:
+            raise RecipeError(
+                f"data.first_share is {data.first_share} of the draws from {first}; a share between 0 and 1 of clips that train"
+            )
+        others = sum(share for corpus, share in shares.items() if corpus != first)
+        shares[first] = others * data.first_share / (1 - data.first_share)
+    total = sum(shares.values())
 
     def weight(example: Example) -> float:
-        corpus_share = corpora[example.corpus] ** (1 - corpus_balance) / total
         clips = classes[example.corpus, example.target]
-        return corpus_share * clips ** (1 - class_balance) / within[example.corpus] / clips
+        return shares[example.corpus] / total * clips ** (1 - data.class_balance) / within[example.corpus] / clips
 
     return np.array([weight(example) for example in examples])
 

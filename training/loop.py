@@ -57,7 +57,7 @@ class Draws:
         self.examples = tuple(examples)
         self.features = features
         self.process = process
-        self.weights = sampling_weights(self.examples, recipe.data.corpus_balance, recipe.data.class_balance)
+        self.weights = sampling_weights(self.examples, recipe.data)
         self.longest = round(recipe.data.longest_crop * 50 / recipe.model.cached_pool)  # frames
         self.voices = Voices(self.examples)
 

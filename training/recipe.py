@@ -39,6 +39,7 @@ class Data:
     leave_out: tuple[str, ...] = ()  # corpora kept out of training and validation altogether
     corpus_balance: float = 0.5  # 0: clips count alike; 1: corpora count alike
     class_balance: float = 1.0  # the same for the classes within a corpus
+    first_share: float | None = None  # of the draws that are of the first corpus; the others share the rest. None: it is balanced like them
     longest_crop: float = 3.0  # s of speech a training clip is cut to, at random
 
 

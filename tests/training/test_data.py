@@ -12,7 +12,7 @@ import pytest
 from training.corpora import Utterance
 from training.data import Example, examples_of, noises, read, rooms, sampling_weights
 from training.paths import MissingInputError
-from training.recipe import Recipe, RecipeError
+from training.recipe import Data, Recipe, RecipeError
 
 LABELS = ("neutral", "happy", "angry", "sad")
 
@@ -138,15 +138,26 @@ UNEVEN = clips(a_0=8, a_1=8, b_0=1, b_1=3)
     ],
 )
 def test_sampling_weights(corpus_balance: float, class_balance: float, expected: list[float]) -> None:
-    weights = sampling_weights(UNEVEN, corpus_balance, class_balance)
+    weights = sampling_weights(UNEVEN, Data(corpus_balance=corpus_balance, class_balance=class_balance))
     assert weights.sum() == pytest.approx(1, abs=1e-12)
     assert list(shares(UNEVEN, weights).values()) == pytest.approx(expected)
     assert len(set(weights[:8].round(12))) == 1  # clips of one corpus and class are drawn alike
 
 
+def test_a_share_of_the_draws_may_be_of_the_first_corpus() -> None:
+    three = (*UNEVEN, *clips(c_0=4))
+    found = shares(three, sampling_weights(three, Data(corpora=("b", "a", "c"), first_share=0.5)))
+    assert list(found.values()) == pytest.approx([1 / 6, 1 / 6, 1 / 4, 1 / 4, 1 / 6])  # a and c: roots of 16 and 4, half of all
+    alone = clips(b_0=1, b_1=3)
+    np.testing.assert_allclose(sampling_weights(alone, Data(corpora=("b",), first_share=0.5)), sampling_weights(alone, Data()))
+    for corpora, share in ((("b",), 1.0), (("d",), 0.5)):
+        with pytest.raises(RecipeError, match="first_share"):
+            sampling_weights(three, Data(corpora=corpora, first_share=share))
+
+
 def test_weights_fit_the_tree(tiny: Callable[..., Recipe], corpora: Path) -> None:
     train = examples_of(tiny().data, corpora).train
-    weights = sampling_weights(train, 0.5, 1.0)
+    weights = sampling_weights(train, Data(corpus_balance=0.5, class_balance=1.0))
     assert list(shares(train, weights).values()) == pytest.approx([0.1] * 10)  # 2 corpora of 12 clips, 5 classes
 
 

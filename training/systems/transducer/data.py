@@ -260,7 +260,7 @@ class Draws:
 
         self.examples = tuple(example for example in examples if fits(example))
         self.mixtures = tuple(example for example in mixtures if shelf.frames(example) <= self.longest)
-        self.weights = sampling_weights(self.examples, recipe.data.corpus_balance, recipe.data.class_balance)
+        self.weights = sampling_weights(self.examples, recipe.data)
 
     def __getitem__(self, step: int) -> Batch:
         seed, size = self.recipe.schedule.seed, self.recipe.schedule.batch_size
