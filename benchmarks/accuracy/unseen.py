@@ -62,11 +62,11 @@ TITLES = {
 OWN_DRAWS = ("30 clips", "all", *(f"two thirds {label}" for label in LABELS), *(f"100 {label} alone" for label in LABELS))
 OWN_WAYS = {AS_IT_IS: "As it is", "": "Adapted to them", TOLD: "Adapted to them, and told so"}
 OWN_HEAD = """
-# The clips adapted to
+## The clips adapted to
 
 How many of them are labelled rightly, in percent, mean over the five corpora: what a user has of it whose own recordings these are. The
 shares told are the true ones; they weigh the scores, too, so that the labels which a user says are frequent are heard more often. That is
-paid by clips of other shares, which the tables above are of.
+paid by clips of other shares, which the tables above are of; and where all clips are of one label, little is left to find out.
 """
 
 
@@ -142,7 +142,7 @@ def own_tables(found: dict[str, dict[str, Any]]) -> str:
             for name in marks
             if name in measured
         ]
-        made.append(f"\n## {title}\n\n{markdown(['right', *OWN_DRAWS], rows)}\n")
+        made.append(f"\n### {title}\n\n{markdown(['right', *OWN_DRAWS], rows)}\n")
     return OWN_HEAD + "".join(made)
 
 

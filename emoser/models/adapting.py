@@ -161,9 +161,11 @@ class Adapting(ABC):
         def rows(waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> NDArray[np.float32]:
             return np.hstack([each.logits(waveform, lengths) for each in learners])
 
-        logits = np.stack(self._spoken(clips, options, rows, lambda failure: None))
-        apart = np.split(logits, np.cumsum([len(each.reference.means) for each in learners])[:-1], axis=1)
-        return [each.weighed(found, own) for each, found, own in zip(learners, adaptations, apart, strict=True)]
+        found = self._spoken(clips, options, rows, lambda failure: None)
+        if not found:
+            raise UsageError("the clips could not be read a second time, which `shares` asks for")
+        apart = np.split(np.stack(found), np.cumsum([len(each.reference.means) for each in learners])[:-1], axis=1)
+        return [each.weighed(adaptation, own) for each, adaptation, own in zip(learners, adaptations, apart, strict=True)]
 
     def _learners(self, shares: Mapping[str, float] | None) -> list[Learner]:
         """This checkpoint or, of an ensemble, its members. Raises UsageError for what are no `shares`, CheckpointError where the checkpoint

@@ -66,7 +66,7 @@ def test_the_page_has_a_mean_where_all_corpora_were_run(monkeypatch: pytest.Monk
     own = {"right_of_own": {"ravdess": {"all": 0.5, "30 clips, shares told": 0.7}, "nemo": {"all": 0.7}}}
     monkeypatch.setattr(unseen, "records", lambda: {"one": {"uar": whole, **now, **own}, "two": {"uar": {"nemo": {"none": 0.4}}}})
     page = unseen.page()
-    (adapted,) = (part for part in page.split("## ") if part.startswith("Adapted to them\n"))
+    (adapted,) = (part for part in page.split("### ") if part.startswith("Adapted to them\n"))
     assert "| **one** ¹ | - | 60.0 | - |" in adapted and "**two**" not in adapted
     assert "| **one** ¹ | 70.0 | 50.0 | 60.0 | 70.0 | 80.0 | 90.0 |" in page
     assert "| **two** ² ¶ | - | - | - | - | - | 40.0 |" in page

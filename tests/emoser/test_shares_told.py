@@ -14,7 +14,7 @@ import soundfile
 
 from emoser import load
 from emoser.adaptation import LEAST, STRENGTH, TOLD, Adaptation, Reference, told_offsets
-from emoser.errors import CheckpointError
+from emoser.errors import CheckpointError, UsageError
 
 LOUD = Reference(np.array([[0.01, 0.05, 1.0], [0.04, 0.15, 1.2], [0.09, 0.25, 1.3], [0.02, 0.1, 1.1]]), np.array([0.02, 0.05, 0.3]))
 SHARES = np.array([0.7, 0.1, 0.1, 0.1])
@@ -125,6 +125,20 @@ def test_a_failure_is_said_once(folder: Path) -> None:
     failed: list[object] = []
     found = load(folder).adapt([*noises(3), np.zeros(10, np.float32)], shares={"sad": 0.8}, on_failure=failed.append)
     assert len(failed) == 1 and found.adaptation is not None and found.adaptation.clips == 3
+
+
+def test_files_that_are_gone_the_second_time(folder: Path, tmp_path: Path) -> None:
+    class Once:
+        def __iter__(self) -> Any:
+            path = tmp_path / "clip.wav"
+            if path.exists():
+                path.unlink()
+            else:
+                soundfile.write(path, noises(1)[0], 16000)
+            yield path
+
+    with pytest.raises(UsageError, match="a second time"):
+        load(folder).adapt(Once(), shares={"sad": 0.8})
 
 
 def test_offsets_of_other_labels_are_refused(folder: Path, tmp_path: Path) -> None:
