@@ -146,26 +146,37 @@ def own_tables(found: dict[str, dict[str, Any]]) -> str:
     return OWN_HEAD + "".join(made)
 
 
-def of(name: str, whole: bool = True) -> str:
-    """One head: a row a way of adapting, and what its runs set; without `whole` the rows of mixed clips alone. Empty without a result
-    file."""
+def of(name: str) -> str:
+    """One head: a row a way of adapting to mixed clips. Empty without a result file."""
     record = records().get(name)
     if record is None:
         return ""
     uar = record["uar"]
-    shown = [column for column in TITLES if whole or column in MIXED]
-    known = {column: TITLES[column] for column in shown if all(column in each for each in uar.values())}
-    rows = [[title, *(f"{100 * each[column]:.1f}" for each in uar.values())] for column, title in known.items()]
-    made = markdown([f"UAR of {name}{mark(record)}", *uar], rows)
-    if not whole:
-        return made
-    if record.get("right_of_own"):
-        own = [[draw, *(right_of_own(record, draw + way) for way in OWN_WAYS)] for draw in OWN_DRAWS]
-        head = ["right of the clips adapted to, mean of the five corpora", *(title.lower() for title in OWN_WAYS.values())]
-        made = f"{made}\n\n{markdown(head, own)}"
+    rows = [[TITLES[column], *(f"{100 * each[column]:.1f}" for each in uar.values())] for column in MIXED if _on_all(uar, column)]
+    return markdown([f"UAR of {name}{mark(record)}", *uar], rows)
+
+
+def own(name: str) -> str:
+    """One head: how many of the clips adapted to are labelled rightly, a row a draw of clips. Empty where it was not measured."""
+    record = records().get(name, {})
+    if not record.get("right_of_own"):
+        return ""
+    rows = [[draw, *(right_of_own(record, draw + way) for way in OWN_WAYS)] for draw in OWN_DRAWS]
+    return markdown([f"right of the clips that {name} was adapted to", *(title.lower() for title in OWN_WAYS.values())], rows)
+
+
+def settings_said(name: str) -> str:
+    """What the runs of one head set beside its recipe, as a sentence. Empty without a result file."""
+    record = records().get(name)
+    if record is None:
+        return ""
     settings = settings_of(record)
     told = "not recorded" if settings is None else ", ".join(f"`{each}`" for each in settings) or OWN
-    return f"{made}\n\nSettings of these runs beside the recipe's: {told}."
+    return f"Settings of these runs beside the recipe's: {told}."
+
+
+def _on_all(uar: dict[str, dict[str, float]], column: str) -> bool:
+    return all(column in each for each in uar.values())
 
 
 def page() -> str:

@@ -68,10 +68,11 @@ def test_the_page_has_a_mean_where_all_corpora_were_run(monkeypatch: pytest.Monk
     page = unseen.page()
     (adapted,) = (part for part in page.split("### ") if part.startswith("Adapted to them\n"))
     assert "| **one** ¹ | - | 60.0 | - |" in adapted and "**two**" not in adapted
+    assert "| As it is | 50.0 | 60.0 | 70.0 | 80.0 | 90.0 |" in unseen.of("one") and "| all | - | 60.0 | - |" in unseen.own("one")
     assert "| **one** ¹ | 70.0 | 50.0 | 60.0 | 70.0 | 80.0 | 90.0 |" in page
     assert "| **two** ² ¶ | - | - | - | - | - | 40.0 |" in page
     monkeypatch.setattr(unseen, "records", dict)
-    assert unseen.page() == unseen.of("one") == ""
+    assert unseen.page() == unseen.of("one") == unseen.own("one") == unseen.settings_said("one") == ""
 
 
 def test_heads_are_told_apart_by_what_their_runs_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,5 +89,5 @@ def test_heads_are_told_apart_by_what_their_runs_set(monkeypatch: pytest.MonkeyP
     assert f"- ¹ b, d: `{pool}`, `{steps}`\n- ² c: {unseen.OWN}\n- ³ a: {unseen.UNKNOWN}\n" in page
     rows = [line.split("**")[1] + line.split("**")[2][1] for line in page.splitlines() if line.startswith("| **")]
     assert rows == ["b¹", "d¹", "c²", "a³"]
-    said = {name: unseen.of(name).splitlines()[-1].removeprefix("Settings of these runs beside the recipe's: ") for name in found}
+    said = {name: unseen.settings_said(name).removeprefix("Settings of these runs beside the recipe's: ") for name in found}
     assert said == {"a": "not recorded.", "b": f"`{pool}`, `{steps}`.", "c": f"{unseen.OWN}.", "d": f"`{pool}`, `{steps}`."}
