@@ -105,8 +105,7 @@ class Adaptation:
 
     def weighed(self, logits: NDArray[np.floating], temperature: float, shares: Floats) -> Adaptation:
         """With offsets that bring the scores nearer to the `shares` told; `logits` (clips, labels) are those of the adapted clips."""
-        offsets = temperature * told_offsets(logits / temperature, shares)
-        return replace(self, offsets=offsets.astype(np.float32))
+        return replace(self, offsets=told_offsets(logits, shares, temperature).astype(np.float32))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -116,7 +115,7 @@ class Adaptation:
             found.append(f"{self.clips} clip{' is' if self.clips == 1 else 's are'} few: hardly anything is adapted; give thirty or more")
         if self.evenness < ONE_SIDED and not self.told:
             found.append(
-                "by what the checkpoint says the clips are of few emotions: where that is so, adapting does harm; say how often "
+                "by what the checkpoint says the clips are of few emotions: where that is so, adapting may do harm; say how often "
                 "each occurs (shares)"
             )
         return tuple(found)
@@ -207,9 +206,9 @@ def shares_of(given: Mapping[str, float], labels: Sequence[str]) -> Floats:
     return np.asarray(found / found.sum())
 
 
-def told_offsets(logits: NDArray[np.floating], shares: Floats, strength: float = STRENGTH) -> Floats:
-    """What to add to calibrated `logits` (clips, labels), (labels,): `TOLD` of what makes the mean of the clips' scores equal to `shares`,
-    and less of it for few clips.
+def told_offsets(logits: NDArray[np.floating], shares: Floats, temperature: float = 1.0, strength: float = STRENGTH) -> Floats:
+    """What to add to raw `logits` (clips, labels), (labels,): `TOLD` of what makes the mean of the clips' scores equal to `shares`, and
+    less of it for few clips.
 
     The whole of it is found by scaling rows and columns in turn (Sinkhorn and Knopp 1967).
 
@@ -220,8 +219,9 @@ def told_offsets(logits: NDArray[np.floating], shares: Floats, strength: float =
     wanted = np.maximum(shares, LEAST)
     wanted = np.log(wanted / wanted.sum())
     found: Floats = np.zeros(len(wanted))
+    raw = logits.astype(np.float64) / temperature
     for _ in range(TURNS):
-        moved = logits.astype(np.float64) + found
+        moved = raw + found
         moved -= moved.max(axis=1, keepdims=True)
         likely = np.exp(moved)
         mean = (likely / likely.sum(axis=1, keepdims=True)).mean(axis=0)
@@ -229,7 +229,7 @@ def told_offsets(logits: NDArray[np.floating], shares: Floats, strength: float =
         found += step
         if np.abs(step).max() < CLOSE:
             break
-    return np.asarray(TOLD * len(logits) / (len(logits) + strength) * (found - found.mean()))
+    return np.asarray(temperature * TOLD * len(logits) / (len(logits) + strength) * (found - found.mean()))
 
 
 def adapt(

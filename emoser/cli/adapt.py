@@ -30,7 +30,7 @@ Examples:
 Takes no labels: thirty recordings or more of one speaker or one kind of
 microphone and room, in which emotions are about equally frequent. Few
 recordings change little. Where one emotion is by far the most frequent, say
-so with --shares: without it, adapting does harm then. It is said on standard
+so with --shares: without it, adapting may do harm then. It is said on standard
 error where it is noticed, which is not always. With --shares the recordings
 are read twice.
 

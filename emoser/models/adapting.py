@@ -130,9 +130,9 @@ class Adapting(ABC):
         Give thirty clips or more of one user or one kind of recording, in which emotions are about equally frequent; what is silent or
         holds no speech is passed over. `shares`, where you know how often emotions occur among them: {"neutral": 0.8}; labels that are
         not named have the rest in equal parts, {} says that all are equally frequent. The clips are heard twice then, the second time to
-        bring the scores nearer to these shares. Without it, clips of which most are of one emotion do harm. `adapted.adaptation` says how
-        many clips counted, and its `warnings` what speaks against it. `on_failure` is told of each input that could not be read; without
-        it the first is raised. Options as in `predict`.
+        bring the scores nearer to these shares. Without it, clips of which most are of one emotion may do harm. `adapted.adaptation` says
+        how many clips counted, and its `warnings` what speaks against it. `on_failure` is told of each input that could not be read;
+        without it the first is raised. Options as in `predict`.
 
         Raises UsageError where no clip is usable or `shares` are none, CheckpointError where the checkpoint cannot be adapted.
         """

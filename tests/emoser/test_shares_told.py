@@ -31,7 +31,12 @@ def test_the_whole_of_the_offsets_gives_the_shares() -> None:
     np.testing.assert_allclose(scores(logits + offsets / TOLD).mean(0), SHARES, atol=1e-5)
     before, after = (np.abs(scores(logits + moved).mean(0) - SHARES).sum() for moved in (0, offsets))
     assert 0.2 * before < after < 0.8 * before
-    np.testing.assert_allclose(told_offsets(logits[:10], SHARES, 0.0) * 10 / (10 + STRENGTH), told_offsets(logits[:10], SHARES))
+    np.testing.assert_allclose(told_offsets(logits[:10], SHARES, strength=0.0) * 10 / (10 + STRENGTH), told_offsets(logits[:10], SHARES))
+
+
+def test_offsets_are_of_raw_logits() -> None:
+    logits = np.random.default_rng(1).standard_normal((50, 4))
+    np.testing.assert_allclose(told_offsets(3 * logits, SHARES, temperature=3.0), 3 * told_offsets(logits, SHARES), atol=1e-6)
 
 
 def test_what_never_occurs_may_occur_yet() -> None:

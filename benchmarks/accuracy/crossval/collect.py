@@ -64,7 +64,7 @@ def weighed(fold: FoldScores) -> FoldScores:
     for speaker in np.unique(fold.speakers):
         own = fold.speakers == speaker
         shares = np.bincount(fold.targets[own], minlength=logits.shape[1]) / own.sum()
-        logits[own] += fold.temperature * told_offsets(logits[own] / fold.temperature, shares)
+        logits[own] += told_offsets(logits[own], shares, fold.temperature)
     return dataclasses.replace(fold, adapted=logits.astype(np.float32))
 
 

@@ -43,8 +43,8 @@ all did: such a figure is of other speakers than its column's.
 Our own reference rows: classifiers on fixed features, on the same folds and clips, their parameter chosen on validation
 speakers out of the fold's training speakers, then trained with it on all of these.
 
-UAR is the mean recall of the classes over all clips of all folds together, in percent; seeds are pooled, a clip once for each. Brackets
-hold a 95 % interval from a bootstrap over speakers, which EMOVO has six of: it is rough there.
+UAR is the mean recall of the classes over all clips of all folds together, in percent; where it says "(2 seeds)" these are pooled, a clip
+once for each; how far two seeds lie apart stands in docs/experiments.md. Brackets hold a 95 % interval from a bootstrap over speakers, which EMOVO has six of: it is rough there.
 """
 
 ADAPTED = """\
@@ -111,7 +111,8 @@ def overview(read_out: str, systems: Systems, clips: Mapping[str, Clips], publis
                 cells.append(NONE)
                 continue
             own = clips[corpus.name]
-            cells.append(f"{100 * result.figure(read_out, 'uar').value:.1f}" + ("" if result.whole(own) else f" ({result.ran(own)})"))
+            notes = [result.ran(own)] * (not result.whole(own)) + [f"{len(result.folds)} seeds"] * (len(result.folds) > 1)
+            cells.append(f"{100 * result.figure(read_out, 'uar').value:.1f}" + (f" ({', '.join(notes)})" if notes else ""))
         rows.append([name, *cells])
     for row in (published or {}).get("rows", []):
         rows += [[f"{row['name']} (published)", *(quoted(row["uar"].get(corpus.name)) for corpus in CORPORA)]]
