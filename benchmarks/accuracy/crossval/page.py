@@ -44,7 +44,8 @@ Our own reference rows: classifiers on fixed features, on the same folds and cli
 speakers out of the fold's training speakers, then trained with it on all of these.
 
 UAR is the mean recall of the classes over all clips of all folds together, in percent; where it says "(2 seeds)" these are pooled, a clip
-once for each; how far two seeds lie apart stands in docs/experiments.md. Brackets hold a 95 % interval from a bootstrap over speakers, which EMOVO has six of: it is rough there.
+once for each; how far two seeds lie apart stands in docs/experiments.md. Brackets hold a 95 % interval from a bootstrap over speakers,
+which EMOVO has six of: it is rough there.
 """
 
 ADAPTED = """\
