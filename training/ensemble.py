@@ -18,7 +18,7 @@ from emoser.audio import tone
 from emoser.checkpoints import Checkpoint
 from emoser.errors import CheckpointError
 from emoser.registry import list_checkpoints
-from training.export import register
+from training.publish import register
 from training.runs import CLONE
 
 

@@ -12,8 +12,9 @@ import shutil
 from dataclasses import replace
 from typing import Any
 
-from training.export import file_key, run_export
+from training.export import run_export
 from training.leaving_out import fit_encoder
+from training.publish import file_key
 from training.recipe import Recipe
 from training.runs import RECORDS, Places, prepare, run_evaluate, run_fit
 

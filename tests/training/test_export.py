@@ -16,7 +16,6 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-import yaml
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
@@ -28,10 +27,11 @@ from emoser.runtimes import Adaptable, Outputs, open_runtime
 from training import export
 from training.adaptation import reference_of
 from training.evaluate import softmax
-from training.export import FEWEST_HALVED, register, rounded_to_half, run_export
+from training.export import FEWEST_HALVED, rounded_to_half, run_export
 from training.graphs import store_as_half, strip_torchscript
 from training.loop import logits_of
 from training.model import Adjustment, Graph
+from training.publish import metrics_of
 from training.runs import CLONE, Places, Prepared
 
 LABELS = ("neutral", "happy", "angry", "sad")
@@ -210,18 +210,6 @@ def test_the_record_names_the_files_that_were_made(exported: Exported) -> None:
     assert record["recipe_sha256"] == exported.run.recipe.checksum() and record["test"]["pooled"]["clips"] == 15
 
 
-def test_register_puts_an_entry_in_place_of_its_namesake(tmp_path: Path) -> None:
-    registry = tmp_path / "checkpoints.yaml"
-    for entry in ({"name": "b", "revision": "1"}, {"name": "a", "revision": "1"}, {"name": "b", "revision": "2", "summary": "Zażółć"}):
-        register(entry, registry)
-    text = registry.read_text(encoding="utf-8")
-    assert yaml.safe_load(text)["checkpoints"] == [
-        {"name": "a", "revision": "1"},
-        {"name": "b", "revision": "2", "summary": "Zażółć"},
-    ]
-    assert text.startswith("# ") and "Zażółć" in text
-
-
 # the package on the files
 
 
@@ -286,7 +274,7 @@ def test_files_that_disagree_are_an_error(exported: Exported, monkeypatch: pytes
 
 def test_a_run_without_test_scores_is_not_exported(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no test scores yet: python -m training evaluate tiny"):
-        export.metrics_of(replace(exported.run, folder=tmp_path))
+        metrics_of(replace(exported.run, folder=tmp_path))
 
 
 # the passes over files, on small ones

@@ -24,10 +24,10 @@ from emoser.models.transducer import Part, Parts, beam_search, greedy, hear, lat
 from emoser.registry import list_checkpoints
 from emoser.runtimes.readouts import open_parts
 from training.export import drop_unused
-from training.export import test_scores as scores_of_test
 from training.graphs import strip_torchscript
 from training.model import on_clip_axis
 from training.parts import unchanged_for_others
+from training.publish import test_scores as scores_of_test
 from training.runs import CLONE, Places
 from training.systems.transducer import export
 from training.systems.transducer.data import Clips
