@@ -241,6 +241,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(hint, {} if value is None else value, where)
     origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):  # an option that may be left at None
+        (kind,) = (kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+        return None if value is None else _convert(kind, value, where)
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{where} is a list, not {value!r}")
@@ -249,7 +252,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if kinds[-1] is not Ellipsis and len(value) != len(kinds):
             raise RecipeError(f"{where} is a list of {len(kinds)}, not {value!r}")
         return tuple(_convert(item, part, where) for part in value)
-    if origin is dict or hint is Any or isinstance(hint, types.UnionType):
+    if hint is Any:
+        return value
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise RecipeError(f"{where} is a mapping, not {value!r}")
         return value
     if hint is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:

@@ -117,6 +117,24 @@ def test_numbers_as_people_write_them(tiny: Callable[..., Recipe], text: str, va
     assert found == value and isinstance(found, float)
 
 
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("schedule.voices=5e-1", 0.5),
+        ("data.first_share=0.5", 0.5),
+        ("schedule.apart=false", False),
+        ("model.first_layer=0", 0),
+        ("model.encoder_of=another", "another"),
+        ("schedule.voices=", None),
+        ("model.first_layer=null", None),
+    ],
+)
+def test_an_option_that_may_be_none_is_of_its_type_where_it_is_not(tiny: Callable[..., Recipe], override: str, value: object) -> None:
+    section, _, field = override.partition("=")[0].partition(".")
+    found = getattr(getattr(tiny(override), section), field)
+    assert found == value and type(found) is type(value)
+
+
 def test_lists_become_tuples_of_their_type(tiny: Callable[..., Recipe]) -> None:
     chances = tiny("augmentation.chances.snr_db=[5, 2e1]", "augmentation.chances.kilobits=[8, 16, 32]").augmentation.chances
     assert chances.snr_db == (5.0, 20.0) and all(isinstance(value, float) for value in chances.snr_db)
@@ -135,6 +153,13 @@ def test_lists_become_tuples_of_their_type(tiny: Callable[..., Recipe]) -> None:
         ("data.labels=happy", "labels is a list"),
         ("data.labels=[1, 2]", "labels is str"),
         ("augmentation.chances.snr_db=[5]", "snr_db is a list of 2"),
+        ("schedule.voices=many", "voices is a number"),
+        ("schedule.apart=nein", "apart is bool"),
+        ("schedule.apart=1", "apart is bool"),
+        ("schedule.statistics_steps=2.5", "statistics_steps is int"),
+        ("model.first_layer=x", "first_layer is int"),
+        ("model.encoder_of=3", "encoder_of is str"),
+        ("model.head_options=3", "head_options is a mapping"),
         ("schedule=3", "schedule is a section"),
         ("schedule.steps=[1", "not YAML"),
         ("schedule.steps", "section.field=value"),
