@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from training.adaptation import adapted_logits, pooled_clips, reference_of
 from training.corpora import EMOTIONS, Manifest, Utterance, default_split, load
 from training.data import Example, Examples
+from training.files import written_whole
 from training.folds import Fold, folds_of, selected_on_test
 from training.heard import check_unheard
 from training.leaving_out import WITHOUT, fit_encoder
@@ -84,10 +85,8 @@ class FoldScores:
 
     def save(self, path: Path, key: str) -> None:
         """Whole or not at all; `key` says what it is of."""
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with written_whole(path) as partial, partial.open("wb") as file:
             np.savez_compressed(file, key=np.array(key), **dataclasses.asdict(self))
-        partial.replace(path)
 
     @classmethod
     def read(cls, path: Path, key: str | None = None) -> FoldScores | None:
@@ -241,7 +240,8 @@ def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldSco
     adapted = adapted_logits(model, pooled, speakers, reference, own, temperature)
     history = {"history": fitted.history, "kept_step": fitted.step, "temperature": temperature, "seconds": fitted.seconds}
     record = {**history, "recipe": recipe.to_dict(), "clips": examples.description, "clips_sha256": examples.checksum}
-    (prepared.folder / "record.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    with written_whole(prepared.folder / "record.json") as file:
+        file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return FoldScores(
         fold=name,
         seed=recipe.schedule.seed,

@@ -33,6 +33,7 @@ from emoser.audio import SAMPLE_RATE
 from emoser.errors import EmoserError
 from training.corpora import CorpusError, Manifest, Utterance, default_split, load
 from training.data import samples_of
+from training.files import written_whole
 
 Samples = NDArray[np.float32]
 
@@ -212,7 +213,8 @@ def write(mixtures: Iterator[Mixture], folder: Path) -> Manifest:
         raise CorpusError("there is nothing to mix: no clip with a known speaker has one of the emotions")
     (folder / "ZED.json").write_text(json.dumps(entries, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     manifest = Manifest(tuple(rows), folder)
-    manifest.to_csv(folder / "manifest.csv")
+    with written_whole(folder / "manifest.csv") as file:
+        manifest.to_csv(file)
     return manifest
 
 

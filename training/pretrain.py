@@ -28,13 +28,14 @@ from training.corpora import Utterance, default_split, load
 from training.data import Example
 from training.encoders.compact import CompactEncoder
 from training.features import Features, Source, build
+from training.files import rounded, written_whole
 from training.heard import check_unheard
 from training.pretraining.distillation import distillation
 from training.pretraining.masked import masked_prediction
 from training.pretraining.objective import Objective, Speech, crops_of, validated
 from training.pretraining.recipe import DISTILLATION, PretrainingRecipe, check
 from training.recipe import Recipe, RecipeError
-from training.runs import START_WEIGHTS, Places, rounded
+from training.runs import START_WEIGHTS, Places
 from training.steps import RUNNING, Running, set_rates
 
 VALIDATED = 400  # clips: of n times as many and more, every n-th, so that there are fewer than twice these
@@ -102,7 +103,8 @@ def run_pretrain(recipe: Recipe, places: Places) -> Path:
         "seconds": round(time.monotonic() - began),
         "history": history,
     }
-    (folder / "record.json").write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
+    with written_whole(folder / "record.json") as described:
+        described.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
     (folder / RUNNING).unlink(missing_ok=True)
     return file
 
@@ -156,7 +158,5 @@ def save_encoder(encoder: CompactEncoder, start: Path, path: Path) -> None:
     with np.load(start) as arrays:
         found = {name: arrays[name] for name in arrays.files}
     found |= {f"encoder.{name}": value.detach().cpu().numpy() for name, value in encoder.state_dict().items()}
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with written_whole(path) as partial, partial.open("wb") as file:
         np.savez(file, **found)
-    partial.replace(path)

@@ -11,6 +11,7 @@ import yaml
 from torch import nn
 
 from emoser.digests import sha256
+from training.files import written_whole
 from training.recipe import Recipe
 
 Files = dict[tuple[str, str, str], Path]  # by role, format and precision
@@ -91,7 +92,8 @@ def register(entry: dict[str, Any], registry: Path) -> None:
     entries.sort(key=lambda item: str(item["name"]))
     text = yaml.safe_dump({"checkpoints": entries}, sort_keys=False, allow_unicode=True, width=140)
     head = "# The registry: one entry a checkpoint, written by `python -m training export`; the fields: docs/architecture.md.\n"
-    registry.write_text(head + text, encoding="utf-8")
+    with written_whole(registry) as file:
+        file.write_text(head + text, encoding="utf-8")
 
 
 def test_scores(prepared: Trained) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from emoser.formats.evaluation import percent
 from emoser.plots import confusion_plot
 from training.crossval import FoldScores, Protocol
 from training.evaluate import softmax
+from training.files import rounded
 from training.recipe import Recipe
-from training.runs import rounded
 
 COLUMNS = {"plain": "logits", "adapted": "adapted"}  # what a table calls it -> the field of `FoldScores`
 

@@ -29,6 +29,7 @@ from training import paths
 from training.data import Examples, examples_of
 from training.evaluate import calibration_error, score
 from training.features import Features, Source, build
+from training.files import rounded, written_whole
 from training.heard import check_unheard
 from training.loop import fit, forget_progress, logits_of
 from training.model import LAST_OF_STATISTICS, EmotionModel
@@ -148,7 +149,8 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
     if not PartialState().is_main_process:
         return prepared  # the weights are the same in every process: one writes them
     (prepared.folder / "test.json").unlink(missing_ok=True)  # of the weights that these replace
-    torch.save(fitted.state, prepared.folder / "weights.pt")
+    with written_whole(prepared.folder / "weights.pt") as file:
+        torch.save(fitted.state, file)
     own = len(recipe.data.labels)
     logits = logits_of(model, prepared.examples.validation, prepared.features, 0)[:, :own]
     targets = np.array([example.target for example in prepared.examples.validation])
@@ -174,7 +176,8 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "validation_ece": calibration_error(logits, targets, fitted.temperature),
         "history": fitted.history,
     }
-    (prepared.folder / "record.json").write_text(json.dumps(rounded(record), indent=1) + "\n")
+    with written_whole(prepared.folder / "record.json") as file:
+        file.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
     forget_progress(prepared.folder)
     log.info("kept step %d of %d; temperature %.3f", fitted.step, recipe.schedule.steps, fitted.temperature)
     return prepared
@@ -208,7 +211,8 @@ def run_evaluate(recipe: Recipe, places: Places, whole: bool = False) -> dict[st
         "ece": calibration_error(logits, targets, record["temperature"]),
         **scored.to_dict(),
     }
-    (prepared.folder / "test.json").write_text(json.dumps(rounded(result), indent=1) + "\n")
+    with written_whole(prepared.folder / "test.json") as file:
+        file.write_text(json.dumps(rounded(result), indent=1) + "\n", encoding="utf-8")
     for name, value in {**scored.corpora, "pooled": scored.pooled}.items():
         assert isinstance(value, Score)
         low, high = value.interval or (float("nan"), float("nan"))
@@ -281,16 +285,6 @@ def load_readouts_of(recipe: Recipe, model: EmotionModel, runs: Path) -> None:
                 value[index] = taught[there]
         else:
             value.copy_(taught)
-
-
-def rounded(value: Any, digits: int = 5) -> Any:
-    if isinstance(value, float):
-        return round(value, digits)
-    if isinstance(value, dict):
-        return {key: rounded(item, digits) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item, digits) for item in value]
-    return value
 
 
 def revision() -> str:

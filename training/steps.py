@@ -19,6 +19,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from training.files import written_whole
 from training.recipe import Recipe, RecipeError, Schedule
 from training.schedules import warmup_cosine
 
@@ -93,9 +94,8 @@ class Running:
 
     def write(self, state: dict[str, Any]) -> None:
         self.saved = time.monotonic()
-        partial = self.file.with_suffix(".partial")
-        torch.save({"recipe": self.checksum, **state}, partial)
-        partial.replace(self.file)
+        with written_whole(self.file) as partial:
+            torch.save({"recipe": self.checksum, **state}, partial)
 
 
 @dataclass

@@ -20,6 +20,7 @@ from benchmarks.accuracy.scoring import Truth
 from benchmarks.encoders.variants import Variant
 from emoser.digests import sha256
 from training.data import Example
+from training.files import written_whole
 from training.recipe import Recipe
 
 FILE = Path(__file__).with_name("results.json")
@@ -77,8 +78,7 @@ class Answers:
 
     def save(self, folder: Path) -> None:
         """Whole or not at all."""
-        partial = (folder / ANSWERS).with_suffix(".partial")
-        with partial.open("wb") as file:
+        with written_whole(folder / ANSWERS) as partial, partial.open("wb") as file:
             np.savez_compressed(
                 file,
                 predictions=self.predictions,
@@ -87,7 +87,6 @@ class Answers:
                 digest=np.array(self.clips.digest),
                 key=np.array(self.key),
             )
-        partial.replace(folder / ANSWERS)
 
     @classmethod
     def read(cls, folder: Path) -> Answers | None:

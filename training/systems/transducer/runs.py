@@ -23,9 +23,10 @@ from emoser.metrics import EditCounts, Score, edits
 from training.data import Example
 from training.evaluate import calibration_error, score
 from training.features import Source, build
+from training.files import rounded, written_whole
 from training.heard import check_unheard
 from training.recipe import RecipeError
-from training.runs import Places, encoder_digest, load_encoder_of, revision, rounded, start_weights
+from training.runs import Places, encoder_digest, load_encoder_of, revision, start_weights
 from training.steps import RUNNING
 from training.systems.transducer.data import Clips, Mixed, Shelf, clips_of, mixtures_of, steady
 from training.systems.transducer.fit import Said, fit, said_of
@@ -129,7 +130,8 @@ def run_fit(recipe: TransducerRecipe, places: Places) -> Prepared:
     if not PartialState().is_main_process:
         return prepared  # the weights are the same in every process: one writes them
     (prepared.folder / "test.json").unlink(missing_ok=True)  # of the weights that these replace
-    torch.save(fitted.state, prepared.folder / "weights.pt")
+    with written_whole(prepared.folder / "weights.pt") as file:
+        torch.save(fitted.state, file)
     shelf.vocabulary.write(prepared.folder / VOCABULARY)
     record = {
         "name": recipe.name,
@@ -153,7 +155,8 @@ def run_fit(recipe: TransducerRecipe, places: Places) -> Prepared:
         "validation": scores_of(prepared, model, clips.validation, fitted.temperature),
         "history": fitted.history,
     }
-    (prepared.folder / "record.json").write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
+    with written_whole(prepared.folder / "record.json") as file:
+        file.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
     (prepared.folder / RUNNING).unlink(missing_ok=True)
     log.info(
         "kept step %d of %d; temperatures %.3f and %.3f", fitted.step, recipe.schedule.steps, fitted.temperature, fitted.frame_temperature
@@ -174,7 +177,8 @@ def run_evaluate(recipe: TransducerRecipe, places: Places) -> dict[str, Any]:
         "left_out": sorted(recipe.data.leave_out),
         **scores_of(prepared, model, prepared.clips.test, record["temperature"]),
     }
-    (prepared.folder / "test.json").write_text(json.dumps(rounded(result), indent=1) + "\n", encoding="utf-8")
+    with written_whole(prepared.folder / "test.json") as file:
+        file.write_text(json.dumps(rounded(result), indent=1) + "\n", encoding="utf-8")
     for name, value in {**result["corpora"], "pooled": result["pooled"]}.items():
         low, high = value["interval"] or (float("nan"), float("nan"))
         log.info("%-16s UAR %5.1f  [%5.1f, %5.1f]  %d clips", name, 100 * value["uar"], 100 * low, 100 * high, value["clips"])

@@ -1,0 +1,32 @@
+"""Files that are there whole or not at all, and the numbers in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """The name, beside `path`, of a file to write, which takes the place of `path` at the end. Where writing it breaks off, `path` is what
+    it was."""
+    partial = path.with_suffix(".partial")  # the stem is that of `path`: torch puts it into its files
+    try:
+        yield partial
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def rounded(value: Any, digits: int = 5) -> Any:
+    """The same structure with its floats rounded."""
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, dict):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    return value
