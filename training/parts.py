@@ -131,14 +131,21 @@ def alone(description: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def unchanged_for_others(one: Path, other: Path, root: Path, name: str) -> Iterator[None]:
-    """Raises where a file that other entries of the registry have too does not come out as it was; it is put back then."""
+    """Raises where a file that other entries of the registry have too does not come out as it was. Both are put back then, and where
+    writing them breaks off."""
     registry = root / "checkpoints.yaml"
     entries = list_checkpoints(registry) if registry.is_file() else []
     sharing = {part.path: entry.name for entry in entries if entry.name != name for part in entry.parts}
     kept = {path: path.read_bytes() for path in (one, other) if path.relative_to(root).as_posix() in sharing}
-    yield
-    for path, content in kept.items():
-        if path.read_bytes() != content:
+    try:
+        yield
+        for path, content in kept.items():
+            if path.read_bytes() != content:
+                owner = sharing[path.relative_to(root).as_posix()]
+                raise RuntimeError(
+                    f"{path.name} is a part of {owner} too and would change; take {owner} out of the registry and export both"
+                )
+    except BaseException:
+        for path, content in kept.items():
             path.write_bytes(content)
-            owner = sharing[path.relative_to(root).as_posix()]
-            raise RuntimeError(f"{path.name} is a part of {owner} too and would change; take {owner} out of the registry and export both")
+        raise
