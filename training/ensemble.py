@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from emoser import load
-from emoser.audio import tone
 from emoser.checkpoints import Checkpoint
 from emoser.errors import CheckpointError
+from emoser.loading import _model
+from emoser.models.utterance import UtteranceModel
+from emoser.records import RecordError, read_record
 from emoser.registry import list_checkpoints
-from training.publish import register
+from emoser.resolving import _found, _in_registry
+from training.publish import golden_logits, register
 from training.runs import CLONE
 
 
 def run_ensemble(name: str, members: Sequence[str], root: Path = CLONE, revision: str = "1") -> dict[str, Any]:
-    """Writes the entry into the registry under `root`, and its golden logits once it can be loaded. Returns the entry."""
+    """Writes the entry, with its golden logits, into the registry under `root` and returns it. Raises CheckpointError, and leaves the
+    registry as it is, where the members are not there or do not belong together."""
     registry = root / "checkpoints.yaml"
     known = {entry.name: entry for entry in list_checkpoints(registry)}
     unknown = [member for member in members if member not in known]
@@ -31,12 +32,21 @@ def run_ensemble(name: str, members: Sequence[str], root: Path = CLONE, revision
         raise CheckpointError(f"no checkpoint {', '.join(unknown)} in {registry}; there are {', '.join(known)}")
     parts = [known[member] for member in members]
     entry = entry_of(name, parts, revision)
-    register(entry, registry)
-    waveform = tone()
-    outputs = load(name, offline=True).opened.run(waveform[None], np.array([len(waveform)], np.int64))
-    entry["golden"] = {"input": "tone", "logits": [round(float(value), 5) for value in outputs["logits"][0]]}
+    entry["golden"] = {"input": "tone", "logits": golden_logits(opened(entry, known, root).opened)}
     register(entry, registry)
     return entry
+
+
+def opened(entry: dict[str, Any], known: Mapping[str, Checkpoint], root: Path) -> UtteranceModel:
+    """The ensemble that an entry describes, of members `known` to the registry under `root`: perhaps not the one that emoser reads."""
+    try:
+        ensemble = read_record(Checkpoint, entry, entry["name"], folder=root)
+    except RecordError as error:
+        raise CheckpointError(str(error)) from None
+    found = _found(
+        ensemble, {**known, ensemble.name: ensemble}, "onnx", None, lambda member, part: _in_registry(member, part, offline=True)
+    )
+    return _model(found, device="cpu", threads=None)
 
 
 def entry_of(name: str, members: Sequence[Checkpoint], revision: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
 from emoser.adaptation import Reference
-from emoser.audio import SAMPLE_RATE, tone
+from emoser.audio import SAMPLE_RATE
 from emoser.runtimes import Runtime, open_runtime
 from emoser.runtimes.onnx import POOLED, REFERENCE_KEY, SCALE, SHIFT
 from emoser.runtimes.readouts import open_parts
@@ -47,7 +47,7 @@ from training.parts import (
     readout_graphs,
     unchanged_for_others,
 )
-from training.publish import Files, publish
+from training.publish import Files, golden_logits, publish
 from training.recipe import Model, Recipe, RecipeError
 from training.runs import CLONE, RECORDS, Places, Prepared, encoder_file, encoder_record, finished, prepare, record_of
 
@@ -337,12 +337,6 @@ def _check_readout(prepared: Prepared, model: EmotionModel) -> None:
         raise RuntimeError(
             f"int8 costs {100 * (found[0] - found[1]):.1f} points of UAR on validation speakers: register.readout must be fp16"
         )
-
-
-def golden_logits(runtime: Runtime) -> list[float]:
-    """Of the golden tone."""
-    waveform = np.asarray(tone(), dtype=np.float32)[None]
-    return [round(float(value), 5) for value in runtime.run(waveform, np.array([waveform.shape[1]]))["logits"][0]]
 
 
 def compare(first: Runtime, second: Runtime, examples: Sequence[Example], clips: int = 16) -> None:

@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import yaml
 from torch import nn
 
+from emoser.audio import tone
 from emoser.digests import sha256
+from emoser.runtimes import Runtime
 from training.files import written_whole
 from training.recipe import Recipe
 
@@ -94,6 +97,12 @@ def register(entry: dict[str, Any], registry: Path) -> None:
     head = "# The registry: one entry a checkpoint, written by `python -m training export`; the fields: docs/architecture.md.\n"
     with written_whole(registry) as file:
         file.write_text(head + text, encoding="utf-8")
+
+
+def golden_logits(runtime: Runtime) -> list[float]:
+    """Of the golden tone."""
+    waveform = np.asarray(tone(), dtype=np.float32)[None]
+    return [round(float(value), 5) for value in runtime.run(waveform, np.array([waveform.shape[1]]))["logits"][0]]
 
 
 def test_scores(prepared: Trained) -> dict[str, Any]:

@@ -55,6 +55,36 @@ def test_an_ensemble_gives_the_mean_of_its_members(root: Path) -> None:
     assert (entry["revision"], run_ensemble("both", ["reversed", "miniature"], root, revision="2")["revision"]) == ("1", "2")
 
 
+def test_members_are_those_of_the_registry_that_is_written_to(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run_ensemble("both", ["miniature", "reversed"], root)["golden"]
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.setenv("EMOSER_REGISTRY", str(miniature.write_registry(elsewhere)))
+    path = root / "checkpoints.yaml"
+    data = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({"checkpoints": [item for item in data["checkpoints"] if item["name"] != "both"]}))
+    assert run_ensemble("both", ["miniature", "reversed"], root)["golden"] == expected
+
+
+def test_an_ensemble_that_cannot_be_opened_leaves_the_registry_as_it_was(root: Path) -> None:
+    path = root / "checkpoints.yaml"
+    data = yaml.safe_load(path.read_text())
+    other = data["checkpoints"][0] | {"name": "other", "labels": ["fear", "angry", "happy", "neutral"]}
+    miniature.write_onnx(root / "onnx" / "other.onnx", miniature.INSIDE | {"name": "other", "labels": other["labels"]})
+    other["parts"] = miniature.entry(root, {"onnx/other.onnx": "onnx"})["parts"]
+    path.write_text(yaml.safe_dump({"checkpoints": [*data["checkpoints"], other]}))
+    before = path.read_bytes()
+    for members, words in (
+        (["miniature", "other"], "has other labels"),
+        (["miniature"], "two other entries"),
+        (["miniature", "both"], "both"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            run_ensemble("both", members, root)
+        assert path.read_bytes() == before
+
+
 def test_what_is_no_ensemble_is_refused(root: Path) -> None:
     run_ensemble("both", ["miniature", "reversed"], root)
     with pytest.raises(CheckpointError, match="no checkpoint unknown"):

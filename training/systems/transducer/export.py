@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from emoser.audio import tone
 from emoser.models.transducer import Heard, Part, Parts, hear, lattice
 from training.export import compare as compare_runtimes
-from training.export import description_of, golden_logits, opened, padded, paths_of, rounded_to_half, stored_as, write_part
+from training.export import description_of, opened, padded, paths_of, rounded_to_half, stored_as, write_part
 from training.graphs import Exportable
 from training.parts import BATCH, READ, EncoderPart, alone, encoder_graph, over_states
-from training.publish import publish
+from training.publish import golden_logits, publish
 from training.recipe import RecipeError
 from training.runs import CLONE, RECORDS, Places
 from training.systems.transducer.model import TransducerModel
