@@ -31,7 +31,8 @@ from training.heard import check_unheard
 from training.leaving_out import WITHOUT, fit_encoder
 from training.loop import fit, forget_progress
 from training.recipe import Recipe, RecipeError
-from training.runs import Places, Prepared, prepared_with
+from training.runs import Places, Prepared, origin_digests, prepared_with
+from training.steps import check_origins
 
 Select = Literal["validation", "nothing", "test-as-published"]
 
@@ -128,17 +129,18 @@ def run_crossval(recipe: Recipe, places: Places, protocol: Protocol) -> Crossval
     if not chosen:
         raise RecipeError(f"no fold {', '.join(protocol.only)}; there are {', '.join(fold.name for fold in found)}")
     others = other_corpora(recipe, places, protocol.corpus) if protocol.multi_corpus == "beside" else []
+    origins = origin_digests(recipe, places.runs)
     root = places.runs / "crossval" / recipe.name / protocol.name
     scores = {}
     for seed in protocol.seeds:
         for fold in chosen:
             log.info("%s, %s: fold %s of %d, seed %d", recipe.name, protocol.name, fold.name, len(found), seed)
-            planned = plan_fold(recipe, protocol, fold, labels, others, seed)
+            planned = plan_fold(recipe, protocol, fold, labels, others, seed, origins)
             scores[seed, fold.name] = run_fold(planned, places, protocol, folder_of(root, seed, fold))
     for seed in seeds_in(root):
         for fold in found:
             if (seed, fold.name) not in scores and folder_of(root, seed, fold).is_dir():
-                planned = plan_fold(recipe, protocol, fold, labels, others, seed)
+                planned = plan_fold(recipe, protocol, fold, labels, others, seed, origins)
                 if (before := finished(planned, folder_of(root, seed, fold))) is not None:
                     scores[seed, fold.name] = before
     names = tuple(fold.name for fold in found)
@@ -157,16 +159,24 @@ def seeds_in(root: Path) -> list[int]:
 
 @dataclass(frozen=True)
 class PlannedFold:
-    """A fold's recipe and clips; `key` tells its scores from those of other settings."""
+    """A fold's recipe and clips; `key` tells its scores from those of other settings, `origins` the weights that it goes
+    on from (`origin_digests`)."""
 
     name: str
     recipe: Recipe
     examples: Examples
     key: str
+    origins: dict[str, str]
 
 
 def plan_fold(
-    recipe: Recipe, protocol: Protocol, fold: Fold, labels: tuple[str, ...], others: Sequence[Manifest], seed: int
+    recipe: Recipe,
+    protocol: Protocol,
+    fold: Fold,
+    labels: tuple[str, ...],
+    others: Sequence[Manifest],
+    seed: int,
+    origins: dict[str, str],
 ) -> PlannedFold:
     split = selected_on_test(fold.split) if protocol.select == "test-as-published" else fold.split
     more = tuple(sorted({word(clip) for other in others for clip in other if word(clip)} - set(labels)))
@@ -181,12 +191,12 @@ def plan_fold(
     elif protocol.select == "nothing":
         examples = dataclasses.replace(examples, train=(*examples.train, *examples.validation), validation=())
     key = hashlib.sha256(f"{recipe.checksum()} {protocol.select} {examples.checksum}".encode()).hexdigest()
-    return PlannedFold(fold.name, recipe, examples, key)
+    return PlannedFold(fold.name, recipe, examples, key, origins)
 
 
 def run_fold(planned: PlannedFold, places: Places, protocol: Protocol, folder: Path) -> FoldScores:
-    """Trains and tests the fold, unless its scores are there. Raises RecipeError where those are of other settings."""
-    done = FoldScores.read(folder / "scores.npz", planned.key)
+    """Trains and tests the fold, unless its scores are there. Raises RecipeError as `kept` does."""
+    done = kept(planned, folder)
     if done is not None:
         return done
     prepared = prepared_with(planned.recipe, places, planned.examples, folder)
@@ -196,10 +206,19 @@ def run_fold(planned: PlannedFold, places: Places, protocol: Protocol, folder: P
     return scores
 
 
+def kept(planned: PlannedFold, folder: Path) -> FoldScores | None:
+    """The fold's scores, where they are there. Raises RecipeError where they are of other settings, or went on from other weights."""
+    file, record = folder / "scores.npz", folder / "record.json"
+    scores = FoldScores.read(file, planned.key)
+    if scores is not None and record.is_file():
+        check_origins(json.loads(record.read_text(encoding="utf-8")), planned.origins, file)
+    return scores
+
+
 def finished(planned: PlannedFold, folder: Path) -> FoldScores | None:
-    """The fold's scores, where they are there and of the same settings."""
+    """The same, and None where that is an error."""
     try:
-        return FoldScores.read(folder / "scores.npz", planned.key)
+        return kept(planned, folder)
     except RecipeError as error:
         log.warning("left out of the report: %s", error)
         return None
@@ -226,7 +245,8 @@ def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldSco
     recipe, examples, features = prepared.recipe, prepared.examples, prepared.features
     own = len(recipe.data.labels)
     model = prepared.model()
-    fitted = fit(recipe, model, examples, features, prepared.folder)
+    origins = origin_digests(recipe, prepared.runs)
+    fitted = fit(recipe, model, examples, features, prepared.folder, origins)
     model.cpu()
     temperature = fitted.temperature
     if as_published:
@@ -239,7 +259,7 @@ def train_and_test(prepared: Prepared, name: str, as_published: bool) -> FoldSco
         logits = model.read(pooled)[0].numpy()[:, :own]
     adapted = adapted_logits(model, pooled, speakers, reference, own, temperature)
     history = {"history": fitted.history, "kept_step": fitted.step, "temperature": temperature, "seconds": fitted.seconds}
-    record = {**history, "recipe": recipe.to_dict(), "clips": examples.description, "clips_sha256": examples.checksum}
+    record = {**history, "recipe": recipe.to_dict(), "clips": examples.description, "clips_sha256": examples.checksum, **origins}
     with written_whole(prepared.folder / "record.json") as file:
         file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return FoldScores(

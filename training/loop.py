@@ -5,7 +5,7 @@ The loop itself is training/steps.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -193,9 +193,11 @@ class Fitted:
     seconds: float
 
 
-def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Features, folder: Path) -> Fitted:
+def fit(
+    recipe: Recipe, model: EmotionModel, examples: Examples, features: Features, folder: Path, origins: Mapping[str, str] | None = None
+) -> Fitted:
     """Trains `model` (training/steps.py), leaves its kept weights in it and calibrates them on validation speakers. Where there are none,
-    the last step is kept and nothing calibrated."""
+    the last step is kept and nothing calibrated. origins: digests of the weights that `model` goes on from."""
     accelerator = begin(recipe.schedule)
     draws = Draws(recipe, examples.train, features, accelerator.process_index)
     if recipe.model.readouts_of is None:  # else they go on from the scale that they were taught on
@@ -205,12 +207,12 @@ def fit(recipe: Recipe, model: EmotionModel, examples: Examples, features: Featu
         _listen(model, draws)
 
     if recipe.schedule.statistics_steps:
-        _fit_statistics(recipe, model, draws, folder / STATISTICS, accelerator)
+        _fit_statistics(recipe, model, draws, folder / STATISTICS, accelerator, origins)
 
     def validate() -> dict[str, float]:
         return _validate(recipe, model, examples, features) if examples.validation else {"selection": 0.0}
 
-    outcome = train(recipe, model, Step(recipe, model, voices), draws, validate, folder, accelerator, {"voices": draws.voices})
+    outcome = train(recipe, model, Step(recipe, model, voices), draws, validate, folder, accelerator, {"voices": draws.voices}, origins)
     own = len(recipe.data.labels)
     offsets, temperature = calibrate(model, own, examples, features) if examples.validation else ([0.0] * own, 1.0)
     return Fitted(copied(model.state_dict()), outcome.history, offsets, temperature, outcome.step, outcome.seconds)
@@ -223,7 +225,9 @@ def forget_progress(folder: Path) -> None:
         (place / RUNNING).unlink(missing_ok=True)
 
 
-def _fit_statistics(recipe: Recipe, model: EmotionModel, draws: Draws, folder: Path, accelerator: Accelerator) -> None:
+def _fit_statistics(
+    recipe: Recipe, model: EmotionModel, draws: Draws, folder: Path, accelerator: Accelerator, origins: Mapping[str, str] | None = None
+) -> None:
     """`schedule.statistics_steps` steps of the second read-out alone. Nothing is chosen: the last averaged weights go on."""
     schedule = recipe.schedule
     if model.statistics is None or schedule.statistics_steps is None:
@@ -232,7 +236,8 @@ def _fit_statistics(recipe: Recipe, model: EmotionModel, draws: Draws, folder: P
     recipe = replace(recipe, schedule=schedule)
     folder.mkdir(exist_ok=True)
     model.requires_grad_(False)  # of all else: several processes wait for the gradient of whatever is trained
-    train(recipe, model.statistics, StatisticsStep(recipe, model), draws, lambda: {"selection": 0.0}, folder, accelerator)
+    step = StatisticsStep(recipe, model)
+    train(recipe, model.statistics, step, draws, lambda: {"selection": 0.0}, folder, accelerator, origins=origins)
 
 
 def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:

@@ -145,7 +145,8 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
     began = time.time()
     prepared = prepare(recipe, places)
     model = prepared.model()
-    fitted = fit(recipe, model, prepared.examples, prepared.features, prepared.folder)
+    origins = origin_digests(recipe, places.runs)
+    fitted = fit(recipe, model, prepared.examples, prepared.features, prepared.folder, origins)
     if not PartialState().is_main_process:
         return prepared  # the weights are the same in every process: one writes them
     (prepared.folder / "test.json").unlink(missing_ok=True)  # of the weights that these replace
@@ -162,7 +163,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "clips": prepared.examples.description,
         "corpora_sha256": prepared.examples.checksum,
         "start_weights_sha256": sha256(prepared.source.weights),
-        **encoder_digest(recipe, places.runs),
+        **origins,
         "revision": revision(),
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "numpy", "soundfile", "soxr", "av", "accelerate")},
         "python": platform.python_version(),
@@ -236,10 +237,12 @@ def encoder_record(recipe: Recipe, file: Path) -> dict[str, Any]:
     return before
 
 
-def encoder_digest(recipe: Recipe, runs: Path) -> dict[str, str]:
-    """What a record says of these weights."""
-    file = encoder_file(recipe, runs)
-    return {} if file is None else {"encoder_of_sha256": sha256(file)}
+def origin_digests(recipe: Recipe, runs: Path) -> dict[str, str]:
+    """What a record says of the weights of other runs that the recipe goes on from: a run of their names may be trained anew."""
+    readouts = runs / recipe.model.readouts_of / "weights.pt" if recipe.model.readouts_of else None
+    files = {"encoder_of_sha256": encoder_file(recipe, runs), "readouts_of_sha256": readouts}
+    # Read-outs that are not there are an error where they are loaded.
+    return {name: sha256(file) for name, file in files.items() if file is not None and file.is_file()}
 
 
 def load_encoder_of(recipe: Recipe, encoder: nn.Module, runs: Path) -> None:

@@ -72,19 +72,22 @@ class Average:
 class Running:
     """The file of a run's resumable state, `RUNNING`. It stays at the end: whoever has put the result away removes it."""
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, origins: Mapping[str, str] | None = None) -> None:
+        """origins: digests of the weights that the run goes on from, by the name that a record has for each."""
         self.file = folder / RUNNING
         self.checksum = recipe.checksum()
+        self.origins = dict(origins or {})
         self.steps = recipe.schedule.steps
         self.saved = time.monotonic()
 
     def read(self, device: torch.device | None = None) -> dict[str, Any] | None:
-        """The state to go on from, if there is one; that of another recipe is an error."""
+        """The state to go on from, if there is one; that of another recipe, or of a run that went on from other weights, is an error."""
         if not self.file.is_file():
             return None
         state: dict[str, Any] = torch.load(self.file, weights_only=False, map_location=device)
         if state["recipe"] != self.checksum:
             raise RecipeError(f"{self.file} is of another recipe; remove {self.file.parent} or give the run another --name")
+        check_origins(state.get("origins", {}), self.origins, self.file)
         log.info("going on at step %d of %d", state["step"], self.steps)
         return state
 
@@ -95,7 +98,19 @@ class Running:
     def write(self, state: dict[str, Any]) -> None:
         self.saved = time.monotonic()
         with written_whole(self.file) as partial:
-            torch.save({"recipe": self.checksum, **state}, partial)
+            torch.save({"recipe": self.checksum, "origins": self.origins, **state}, partial)
+
+
+def check_origins(recorded: Mapping[str, Any], now: Mapping[str, str], file: Path) -> None:
+    """Raises RecipeError where `file` is of a run that went on from other weights than there are now: `recorded` has the digests of those.
+    Where it has none, as before digests were recorded, they are trusted to be the same."""
+    for name, digest in now.items():
+        before = recorded.get(name, digest)
+        if before != digest:
+            raise RecipeError(
+                f"{file} went on from other weights than there are now: {name} was {before} and is {digest}; "
+                f"put them back, remove {file.parent}, or give the run another --name"
+            )
 
 
 @dataclass
@@ -122,12 +137,13 @@ def train(
     folder: Path,
     accelerator: Accelerator,
     stateful: Mapping[str, Stateful] | None = None,
+    origins: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Trains `model`, leaves its kept weights in it, and writes progress, TensorBoard logs and a resumable state to `folder`.
 
     model: has `parameters_by_depth`, see `parameter_groups`. losses_of: a batch of `draws` -> `Losses`; what DistributedDataParallel
     wraps, and holds `model`. validate: figures of the model as it is, while it has the averaged weights; `selection` says which are best.
-    stateful: what goes into the state besides, by name.
+    stateful: what goes into the state besides, by name. origins: as in `Running`.
     """
     schedule, stateful = recipe.schedule, stateful or {}
     optimizer = torch.optim.AdamW(parameter_groups(model, schedule), betas=(0.9, 0.98))
@@ -137,7 +153,7 @@ def train(
     best: dict[str, Tensor] | None = None
     losses: list[Any] = []  # since the last entry of the history
     start, before = 0, 0.0
-    running = Running(folder, recipe)
+    running = Running(folder, recipe, origins)
     if (state := running.read(accelerator.device)) is not None:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

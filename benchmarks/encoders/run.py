@@ -25,7 +25,7 @@ from training.features import Features
 from training.leaving_out import is_trained
 from training.loop import logits_of
 from training.recipe import Recipe, RecipeError
-from training.runs import Places, encoder_digest, frozen_weights, prepare, record_of, revision, run_fit
+from training.runs import Places, frozen_weights, origin_digests, prepare, record_of, revision, run_fit
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def is_done(variant: Variant, recipe: Recipe, places: Places) -> bool:
 
 def origins(recipe: Recipe, places: Places) -> Record:
     """What a record says of the files that the run went on from."""
-    return {"start_weights_sha256": sha256(frozen_weights(recipe, places)), **encoder_digest(recipe, places.runs)}
+    return {"start_weights_sha256": sha256(frozen_weights(recipe, places)), **origin_digests(recipe, places.runs)}
 
 
 def head(variant: Variant, recipe: Recipe, places: Places, done: bool) -> None:

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from emoser.digests import sha256
 from training import crossval
 from training.crossval import Protocol, run_crossval
 from training.encoders.compact import CompactEncoder
 from training.leaving_out import without
 from training.loop import fit
 from training.recipe import Recipe, RecipeError
-from training.runs import Places, Prepared, encoder_digest, load_encoder_of, prepare, run_fit
+from training.runs import Places, Prepared, load_encoder_of, origin_digests, prepare, run_fit
+from training.steps import RUNNING, Running
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_the_upper_blocks_are_taken_over(going_on: Recipe, tmp_path: Path) -> No
     first_run(tmp_path, going_on, trained)
     load_encoder_of(going_on, new, tmp_path)
     assert all(torch.equal(value, new.state_dict()[name]) for name, value in trained.state_dict().items())
-    assert set(encoder_digest(going_on, tmp_path)) == {"encoder_of_sha256"}
+    assert set(origin_digests(going_on, tmp_path)) == {"encoder_of_sha256"}
 
 
 def test_a_run_that_is_not_there_is_named(going_on: Recipe, tmp_path: Path) -> None:
@@ -81,6 +83,40 @@ def test_folds_take_the_encoder_that_never_heard_their_corpus(
     assert "ravdess" not in record["clips"]["train"] | record["clips"]["validation"]
     (fold,) = (places.runs / "crossval" / "second").rglob("record.json")
     assert json.loads(fold.read_text())["recipe"]["model"]["encoder_of"] == "first-without-ravdess"
+
+
+def test_a_fold_of_weights_that_were_trained_anew_since_is_not_taken_as_finished(
+    tiny: Callable[..., Recipe], places: Places, caplog: pytest.LogCaptureFixture, accelerate_anew: None
+) -> None:
+    short = ("schedule.steps=2", "schedule.evaluate_every=2", "augmentation.views=0", "model.frozen_blocks=2", "model.first_layer=1")
+    before = places.runs / "tiny-without-emodb" / "weights.pt"
+    run_fit(tiny(*short, "data.leave_out=[emodb]", name="tiny-without-emodb"), places)
+    protocol = Protocol("emodb", "leave-one-speaker-out", multi_corpus="before", only=("1",))
+    recipe = tiny(*short)
+    run_crossval(recipe, places, protocol)
+    (record,) = (places.runs / "crossval").rglob("record.json")
+    assert json.loads(record.read_text())["readouts_of_sha256"] == sha256(before)
+    weights = torch.load(before, weights_only=True)
+    weights["head.classifier.bias"] += 1
+    torch.save(weights, before)
+    with pytest.raises(RecipeError, match=r"scores\.npz went on from other weights .* readouts_of_sha256 was \w{64} and is \w{64}; .*1-03"):
+        run_crossval(recipe, places, protocol)
+    found = run_crossval(recipe, places, replace(protocol, only=("2",)))
+    assert [fold.fold for fold in found.scores] == ["2-08"] and "left out of the report" in caplog.text
+    recorded = json.loads(record.read_text())
+    del recorded["readouts_of_sha256"]
+    record.write_text(json.dumps(recorded))  # as folds were recorded before
+    assert [fold.fold for fold in run_crossval(recipe, places, protocol).scores] == ["1-03", "2-08"]
+
+
+def test_an_unfinished_run_does_not_go_on_from_other_weights_than_it_began_with(tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    state = {"step": 1}
+    Running(tmp_path, tiny(), {"encoder_of_sha256": "a"}).write(state)
+    assert Running(tmp_path, tiny(), {"encoder_of_sha256": "a"}).read() is not None
+    with pytest.raises(RecipeError, match=r"running\.pt went on from other weights .* encoder_of_sha256 was a and is b"):
+        Running(tmp_path, tiny(), {"encoder_of_sha256": "b"}).read()
+    torch.save({"recipe": tiny().checksum(), **state}, tmp_path / RUNNING)  # as states were written before
+    assert Running(tmp_path, tiny(), {"encoder_of_sha256": "b"}).read() is not None
 
 
 def test_wholly_frozen_blocks_are_those_of_the_run(tiny: Callable[..., Recipe], places: Places, accelerate_anew: None) -> None:

@@ -5,7 +5,7 @@ The loop itself is training/steps.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,15 +101,19 @@ def fit(
     taught: tuple[Sequence[Example], Sequence[Example]],
     held: tuple[Sequence[Example], Sequence[Example]],
     folder: Path,
+    origins: Mapping[str, str] | None = None,
 ) -> Fitted:
     """Trains `model` (training/steps.py), leaves its kept weights in it and fits its temperatures.
 
-    `taught`, of speakers that train, and `held`, of those that validate: clips, and mixtures.
+    `taught`, of speakers that train, and `held`, of those that validate: clips, and mixtures. origins: digests of the weights that `model`
+    goes on from.
     """
     accelerator = begin(recipe.schedule)
     draws = Draws(recipe, shelf, *taught, process=accelerator.process_index)
     _standardise(model, draws)
-    outcome = train(recipe, model, Step(model, recipe), draws, lambda: validate(recipe, model, shelf, *held), folder, accelerator)
+    outcome = train(
+        recipe, model, Step(model, recipe), draws, lambda: validate(recipe, model, shelf, *held), folder, accelerator, origins=origins
+    )
     temperature, frame_temperature = _temperatures(recipe, model, shelf, *held)
     return Fitted(copied(model.state_dict()), outcome.history, temperature, frame_temperature, outcome.step, outcome.seconds)
 

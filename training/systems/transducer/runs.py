@@ -26,7 +26,7 @@ from training.features import Source, build
 from training.files import rounded, written_whole
 from training.heard import check_unheard
 from training.recipe import RecipeError
-from training.runs import Places, encoder_digest, load_encoder_of, revision, start_weights
+from training.runs import Places, load_encoder_of, origin_digests, revision, start_weights
 from training.steps import RUNNING
 from training.systems.transducer.data import Clips, Mixed, Shelf, clips_of, mixtures_of, steady
 from training.systems.transducer.fit import Said, fit, said_of
@@ -126,7 +126,8 @@ def run_fit(recipe: TransducerRecipe, places: Places) -> Prepared:
     clips, mixtures, shelf = prepared.clips, prepared.mixtures, prepared.shelf
     taught = mixtures["train"].examples if "train" in mixtures else ()
     held = (clips.validation, mixtures["validation"].examples)
-    fitted = fit(recipe, model, shelf, (clips.train, taught), held, prepared.folder)
+    origins = origin_digests(recipe, places.runs)
+    fitted = fit(recipe, model, shelf, (clips.train, taught), held, prepared.folder, origins)
     if not PartialState().is_main_process:
         return prepared  # the weights are the same in every process: one writes them
     (prepared.folder / "test.json").unlink(missing_ok=True)  # of the weights that these replace
@@ -141,7 +142,7 @@ def run_fit(recipe: TransducerRecipe, places: Places) -> Prepared:
         "clips": clips.description | {f"mixtures/{part}": {"mixtures": len(mixed.examples)} for part, mixed in mixtures.items()},
         "corpora_sha256": clips.checksum,
         "start_weights_sha256": sha256(prepared.source.weights),
-        **encoder_digest(recipe, places.runs),
+        **origins,
         "revision": revision(),
         "versions": {name: metadata.version(name) for name in ("torch", "numpy", "soundfile", "soxr", "av", "accelerate")},
         "python": platform.python_version(),
