@@ -58,7 +58,7 @@ def test_test_speakers_and_corpora_left_out_are_not_heard(recipe: PretrainingRec
     speech = speech_of(recipe, places)
     assert {example.speaker for example in speech.train} == {"ravdess/01", "ravdess/03", "emodb/08", "emodb/09"}
     assert {example.speaker for example in speech.validation} == {"ravdess/02", "emodb/03"}
-    assert {example.utterance.label for example in speech.train} > {"boredom"} or len(speech.train) > 20  # labels do not count
+    assert "boredom" in {example.utterance.label for example in speech.train}  # labels do not count
     without = replace(recipe, data=replace(recipe.data, leave_out=("emodb",)))
     assert {example.corpus for example in speech_of(without, places).train} == {"ravdess"}
     with pytest.raises(RecipeError, match="none left"):
