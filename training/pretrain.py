@@ -23,7 +23,6 @@ import numpy as np
 import torch
 
 from emoser.digests import sha256
-from training import paths
 from training.corpora import Utterance, default_split, load
 from training.data import Example
 from training.encoders.compact import CompactEncoder
@@ -35,7 +34,7 @@ from training.pretraining.masked import masked_prediction
 from training.pretraining.objective import Objective, Speech, crops_of, validated
 from training.pretraining.recipe import DISTILLATION, PretrainingRecipe, check
 from training.recipe import Recipe, RecipeError
-from training.runs import START_WEIGHTS, Places
+from training.runs import Places, start_weights
 from training.steps import RUNNING, Running, set_rates
 
 VALIDATED = 400  # clips: of n times as many and more, every n-th, so that there are fewer than twice these
@@ -75,7 +74,7 @@ def run_pretrain(recipe: Recipe, places: Places) -> Path:
     began = time.monotonic()
     folder = places.runs / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    weights = Path(recipe.model.start) if recipe.model.start else paths.weights(START_WEIGHTS, places.weights)
+    weights = start_weights(recipe, places)
     speech = speech_of(recipe, places)
     if recipe.pretrain.teacher or recipe.model.start:
         check_unheard(recipe, held_out(recipe, places), [item.utterance for item in speech.validation], places.runs, places.corpora)
@@ -83,7 +82,7 @@ def run_pretrain(recipe: Recipe, places: Places) -> Path:
     features = build(source, places.cache, [(0, (*speech.train, *speech.validation))], places.workers)
     used = Speech(speech.train, speech.validation[:: max(1, len(speech.validation) // VALIDATED)])
     torch.manual_seed(recipe.schedule.seed)
-    encoder = CompactEncoder(recipe.model.blocks).load_whisper(weights)
+    encoder = CompactEncoder(recipe.model.blocks).load(weights)
     objective: Objective
     if recipe.pretrain.objective == DISTILLATION:
         objective = distillation(recipe, encoder, used, places)
@@ -154,9 +153,13 @@ def _loss(
 
 
 def save_encoder(encoder: CompactEncoder, start: Path, path: Path) -> None:
-    """Start weights in the form of Whisper's (`CompactEncoder.load_whisper`), float32: what was not trained is copied from `start`."""
-    with np.load(start) as arrays:
-        found = {name: arrays[name] for name in arrays.files}
+    """Start weights in the form of Whisper's (`CompactEncoder.load_whisper`), float32: what was not trained is copied from `start`, which
+    is of that form or a run's weights.pt."""
+    if start.suffix == ".pt":
+        found = {name: value.numpy() for name, value in torch.load(start, weights_only=True).items() if name.startswith("encoder.")}
+    else:
+        with np.load(start) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
     found |= {f"encoder.{name}": value.detach().cpu().numpy() for name, value in encoder.state_dict().items()}
     with written_whole(path) as partial, partial.open("wb") as file:
         np.savez(file, **found)

@@ -174,3 +174,19 @@ def test_the_shipped_recipes_are_of_both_objectives() -> None:
     assert all(isinstance(recipe, PretrainingRecipe) for recipe in found.values())
     assert {recipe.pretrain.objective for recipe in found.values()} == set(OBJECTIVES)  # type: ignore[attr-defined]
     assert found["pretrain"].data == found["distil"].data
+
+
+def test_a_trained_run_may_be_the_start(either: PretrainingRecipe, places: Places, tiny: Callable[..., Recipe], tmp_path: Path) -> None:
+    model = prepare(tiny(), places).model()
+    with torch.no_grad():
+        model.encoder.blocks[0].mlp[0].bias += 1
+    file = tmp_path / "another" / "weights.pt"
+    file.parent.mkdir()
+    torch.save(model.state_dict(), file)
+    started = replace(either, model=replace(either.model, start=str(file), frozen_blocks=1), pretrain=replace(either.pretrain, layer=2))
+    started = replace(started, schedule=replace(started.schedule, steps=1, evaluate_every=1))
+    found = CompactEncoder(2).load(run_pretrain(started, places))
+    assert torch.equal(found.blocks[0].mlp[0].bias, model.encoder.blocks[0].mlp[0].bias)
+    assert not torch.equal(found.blocks[1].mlp[0].weight, model.encoder.blocks[1].mlp[0].weight)
+    with pytest.raises(FileNotFoundError, match=r"model\.start"):
+        run_pretrain(replace(started, model=replace(started.model, start="nowhere.npz")), places)

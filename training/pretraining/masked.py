@@ -121,7 +121,7 @@ def masked_prediction(
     """The objective with a target for each frame of the clips of `speech`; clusters are fitted on those that train. `weights`: those that
     the encoder starts from. Raises RecipeError where the teacher has no such encoder."""
     options, blocks, frozen = recipe.pretrain, recipe.model.blocks, recipe.model.frozen_blocks
-    teacher = CompactEncoder(blocks).load_whisper(weights)
+    teacher = CompactEncoder(blocks).load(weights)
     if options.teacher is not None:
         state = torch.load(options.teacher, weights_only=True, map_location="cpu")
         own = {name.removeprefix("encoder."): value for name, value in state.items() if name.startswith("encoder.")}
