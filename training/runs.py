@@ -152,9 +152,6 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
     (prepared.folder / "test.json").unlink(missing_ok=True)  # of the weights that these replace
     with written_whole(prepared.folder / "weights.pt") as file:
         torch.save(fitted.state, file)
-    own = len(recipe.data.labels)
-    logits = logits_of(model, prepared.examples.validation, prepared.features, 0)[:, :own]
-    targets = np.array([example.target for example in prepared.examples.validation])
     record = {
         "name": recipe.name,
         "recipe": recipe.to_dict(),
@@ -173,8 +170,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "kept_step": fitted.step,
         "class_offsets": fitted.offsets,
         "temperature": round(fitted.temperature, 4),
-        "validation": score(logits, prepared.examples.validation, recipe.data.labels).to_dict(),
-        "validation_ece": calibration_error(logits, targets, fitted.temperature),
+        **_validation(prepared, model, fitted.temperature),
         "history": fitted.history,
     }
     with written_whole(prepared.folder / "record.json") as file:
@@ -182,6 +178,16 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
     forget_progress(prepared.folder)
     log.info("kept step %d of %d; temperature %.3f", fitted.step, recipe.schedule.steps, fitted.temperature)
     return prepared
+
+
+def _validation(prepared: Prepared, model: EmotionModel, temperature: float) -> dict[str, Any]:
+    """What the record says of the validation speakers; nothing where there are none."""
+    examples, labels = prepared.examples.validation, prepared.recipe.data.labels
+    if not examples:
+        return {}
+    logits = logits_of(model, examples, prepared.features, 0)[:, : len(labels)]
+    targets = np.array([example.target for example in examples])
+    return {"validation": score(logits, examples, labels).to_dict(), "validation_ece": calibration_error(logits, targets, temperature)}
 
 
 def finished(recipe: Recipe) -> Recipe:

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 import yaml
 from torch import Tensor, nn
 
-from training import loop, steps
+from training import loop, runs, steps
 from training.__main__ import main
 from training.data import Example
 from training.features import Features
@@ -477,3 +477,14 @@ def test_two_processes_train_as_one_would_on_both_their_draws(
     assert away(both, start) > 0
     assert away(together, both) < 0.03 * away(both, start)
     assert away(together, alone) > 0.3 * away(both, start)
+
+
+def test_without_validation_speakers_a_run_is_recorded_without_them(
+    prepared: Callable[..., Prepared], places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepared("schedule.steps=2", "schedule.evaluate_every=2")
+    examples = replace(run.examples, train=(*run.examples.train, *run.examples.validation), validation=())
+    monkeypatch.setattr(runs, "prepare", lambda *_: replace(run, examples=examples))
+    record = runs.run_fit(run.recipe, places).record()
+    assert not {"validation", "validation_ece"} & set(record)
+    assert record["kept_step"] == 2 and record["temperature"] == 1.0 and set(record["class_offsets"]) == {0.0}
