@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from emoser.audio import SAMPLE_RATE, SHORTEST, load_audio
 from training.augment import Samples
 from training.corpora import CorpusError, Manifest, Split, Utterance, default_split, load
-from training.recipe import Data, RecipeError
+from training.encoders.compact import FRAME_HOP, LONGEST_FRAMES, MEL_HOP
+from training.recipe import Augmentation, Data, RecipeError
+
+LONGEST = LONGEST_FRAMES * FRAME_HOP / SAMPLE_RATE  # s that the compact encoder has positions for
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,44 @@ def samples_of(clip: Located) -> Samples:
         lasts = len(whole.waveform) / SAMPLE_RATE
         raise CorpusError(f"{item.corpus}: {item.name} has {len(samples) / SAMPLE_RATE:.2f} s of audio; the file lasts {lasts:.2f} s")
     return samples
+
+
+def check_lengths(clips: Iterable[Located], augmentation: Augmentation | None = None) -> None:
+    """Raises CorpusError for a clip that the compact encoder has no positions for, or has none where `augmentation` slows it down."""
+    slowest = 1.0
+    if augmentation is not None and augmentation.views and augmentation.chances.speed:
+        slowest = min(1.0, *augmentation.chances.speeds)
+    for clip in clips:
+        seconds = seconds_of(clip)
+        if seconds is None or within_positions(seconds / slowest):
+            continue
+        slowed = f", and {seconds / slowest:.1f} s slowed down to {slowest:g} of its speed (augmentation.chances.speeds)"
+        raise CorpusError(
+            f"{clip.utterance.corpus}: {clip.utterance.name} lasts {seconds:.1f} s{slowed if within_positions(seconds) else ''}; "
+            f"the compact encoder hears {LONGEST:g} s at once. Cut it into parts (start and end of a manifest), or leave it out"
+        )
+
+
+def within_positions(seconds: float) -> bool:
+    """Whether the compact encoder has a position for each frame of a clip."""
+    return int(seconds * SAMPLE_RATE) // MEL_HOP * MEL_HOP <= LONGEST * SAMPLE_RATE
+
+
+def seconds_of(clip: Located) -> float | None:
+    """How long a clip lasts: as its manifest says, else as its file does; None where neither is known before all of it is read."""
+    item = clip.utterance
+    if item.duration is not None:
+        return item.duration
+    end = item.end if item.end is not None else _seconds_in(clip.file)
+    return None if end is None else end - (item.start or 0.0)
+
+
+@cache
+def _seconds_in(file: Path) -> float | None:
+    try:
+        return float(soundfile.info(file).duration)
+    except soundfile.SoundFileError:  # a format of the extra "media", or no audio, which is an error where it is read
+        return None
 
 
 def _esc_fold(path: str) -> str:

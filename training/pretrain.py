@@ -24,7 +24,7 @@ import torch
 
 from emoser.digests import sha256
 from training.corpora import Utterance, default_split, load
-from training.data import Example
+from training.data import Example, check_lengths
 from training.encoders.compact import CompactEncoder
 from training.features import Features, Source, build
 from training.files import rounded, written_whole
@@ -78,6 +78,7 @@ def run_pretrain(recipe: Recipe, places: Places) -> Path:
     speech = speech_of(recipe, places)
     if recipe.pretrain.teacher or recipe.model.start:
         check_unheard(recipe, held_out(recipe, places), [item.utterance for item in speech.validation], places.runs, places.corpora)
+    check_lengths((*speech.train, *speech.validation))
     source = Source(weights, recipe.model.frozen_blocks, recipe.augmentation.chances, places.corpora)
     features = build(source, places.cache, [(0, (*speech.train, *speech.validation))], places.workers)
     used = Speech(speech.train, speech.validation[:: max(1, len(speech.validation) // VALIDATED)])

@@ -26,7 +26,7 @@ from torch import nn
 from emoser.digests import sha256
 from emoser.metrics import Score
 from training import paths
-from training.data import Examples, examples_of
+from training.data import Examples, check_lengths, examples_of
 from training.evaluate import calibration_error, score
 from training.features import Features, Source, build
 from training.files import rounded, written_whole
@@ -113,6 +113,9 @@ def prepared_with(recipe: Recipe, places: Places, examples: Examples, folder: Pa
     tested, validated = ([example.utterance for example in part] for part in (examples.test, examples.validation))
     check_unheard(recipe, tested, validated, places.runs, places.corpora)
     model, chances = recipe.model, recipe.augmentation.chances
+    if model.encoder is None:
+        check_lengths((*examples.train, *examples.validation), None if clean_only else recipe.augmentation)
+        check_lengths(examples.test)
     source = Source(weights, model.frozen_blocks, chances, places.corpora, model.first_layer, model.encoder, model.cached_pool)
     jobs = [(0, (*examples.train, *examples.validation, *examples.test))]
     if recipe.augmentation.views and not clean_only:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
-from training.corpora import Utterance
-from training.data import Example, examples_of, noises, read, rooms, sampling_weights
+from training import runs
+from training.augment import Chances
+from training.corpora import CorpusError, Utterance
+from training.data import Example, check_lengths, examples_of, noises, read, rooms, sampling_weights
 from training.paths import MissingInputError
-from training.recipe import Data, Recipe, RecipeError
+from training.recipe import Augmentation, Data, Recipe, RecipeError
+from training.runs import Places
 
 LABELS = ("neutral", "happy", "angry", "sad")
 
@@ -177,3 +183,30 @@ def test_noises_and_rooms_of_training_are_not_those_of_the_benchmark(corpora: Pa
 def test_clips_are_read_as_mono_at_16_khz(corpora: Path) -> None:
     samples = read(corpora / "ravdess" / "01" / "happy-1.wav")
     assert samples.dtype == np.float32 and samples.shape == (8_800,)
+
+
+# how long clips may be
+
+
+def test_a_clip_beyond_the_encoders_positions_is_named(tmp_path: Path) -> None:
+    def clip(**about: Any) -> Example:
+        return Example(Utterance("demo", "long.wav", **about), tmp_path / "long.wav", 0)
+
+    soundfile.write(tmp_path / "long.wav", np.zeros(31 * 8_000, np.float32), 8_000)
+    check_lengths([clip(duration=30.0), clip(start=2.0), clip(start=1.0, end=30.0)])
+    for about, length in (({"duration": 30.01}, "30.0"), ({}, "31.0"), ({"start": 0.5}, "30.5")):
+        with pytest.raises(CorpusError, match=rf"demo: long\.wav.* lasts {length} s; the compact encoder hears 30 s at once"):
+            check_lengths([clip(**about)])
+    slower = Augmentation(views=1, chances=Chances(speed=0.1, speeds=(0.8, 1.1)))
+    check_lengths([clip(duration=24.0)], slower)
+    with pytest.raises(CorpusError, match=r"lasts 25\.0 s, and 31\.2 s slowed down to 0\.8 of its speed"):
+        check_lengths([clip(duration=25.0)], slower)
+    check_lengths([clip(duration=25.0)], replace(slower, views=0))
+
+
+def test_a_run_is_not_prepared_with_it(tiny: Callable[..., Recipe], places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = examples_of(tiny().data, places.corpora)
+    first = replace(found.test[0], utterance=replace(found.test[0].utterance, duration=31.0))
+    monkeypatch.setattr(runs, "examples_of", lambda *_: replace(found, test=(first, *found.test[1:])))
+    with pytest.raises(CorpusError, match=r"lasts 31\.0 s"):
+        runs.prepare(tiny(), places)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from training import data
 from training.corpora import Utterance
 from training.data import Example
 from training.mixing import CORPUS as MIXTURES
@@ -99,6 +100,18 @@ def test_mixtures_are_rendered_once_of_the_parts_own_speakers(prepared: Callable
     for file, texts in again.texts.items():
         assert bool(texts) == file.name.startswith("ravdess")  # emodb has none
     assert "train" not in prepared().mixtures
+
+
+def test_mixtures_beyond_the_encoders_positions_are_left_out(
+    tiny_transducer: Tiny, spoken_places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_transducer()
+    clips = clips_of(recipe, spoken_places.corpora)
+    every = mixtures_of(recipe, clips, "validation", spoken_places.cache).examples
+    longest = sorted(example.utterance.duration for example in every)[len(every) // 2]
+    monkeypatch.setattr(data, "LONGEST", longest)
+    heard = mixtures_of(recipe, clips, "validation", spoken_places.cache).examples
+    assert 0 < len(heard) < len(every) and max(example.utterance.duration for example in heard) < longest + 0.01
 
 
 def test_nodes_of_a_mixture_go_with_their_tokens_and_a_space_with_the_neutral_part() -> None:

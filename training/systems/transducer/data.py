@@ -22,7 +22,7 @@ from torch import Tensor
 
 from training.corpora import Manifest, Split, by_session, default_split, load
 from training.corpora.defaults import HELD_OUT
-from training.data import Example, sampling_weights
+from training.data import LONGEST, Example, sampling_weights, within_positions
 from training.encoders.compact import CompactEncoder
 from training.features import Features
 from training.folds import folds_of
@@ -114,7 +114,8 @@ class Mixed:
 
 
 def mixtures_of(recipe: TransducerRecipe, clips: Clips, part: str, cache: Path) -> Mixed:
-    """The mixtures of a part's speakers; rendered once, to a folder named by all that they depend on."""
+    """The mixtures of a part's speakers; rendered once, to a folder named by all that they depend on. Those that are longer than the
+    encoder can hear at once are left out."""
     options = recipe.transducer.mixtures
     limit = options.speaker_limit if part == "train" else options.validation_limit
     emotions = [label for label in recipe.data.labels if label != recipe.data.labels[recipe.neutral]]
@@ -133,7 +134,10 @@ def mixtures_of(recipe: TransducerRecipe, clips: Clips, part: str, cache: Path) 
         said = entries[Path(item.path).stem]["parts"]
         known = all(entry["text"] and entry["clip"].split("/")[0] in transcribed for entry in said)
         texts[manifest.file(item)] = [entry["text"] for entry in said] if known else []
-    return Mixed(tuple(Example(item, manifest.file(item), NONE) for item in manifest), texts, folder)
+    heard = [item for item in manifest if recipe.model.encoder is not None or within_positions(item.duration or 0.0)]
+    if left_out := len(manifest) - len(heard):
+        log.warning("%d of %d mixtures of %s speakers last more than %g s and are left out", left_out, len(manifest), part, LONGEST)
+    return Mixed(tuple(Example(item, manifest.file(item), NONE) for item in heard), texts, folder)
 
 
 @dataclass(frozen=True)

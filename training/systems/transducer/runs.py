@@ -20,7 +20,7 @@ from accelerate import PartialState
 
 from emoser.digests import sha256
 from emoser.metrics import EditCounts, Score, edits
-from training.data import Example
+from training.data import Example, check_lengths
 from training.evaluate import calibration_error, score
 from training.features import Source, build
 from training.files import rounded, written_whole
@@ -100,6 +100,9 @@ def prepare(recipe: TransducerRecipe, places: Places) -> Prepared:
     clips = clips_of(recipe, places.corpora)
     tested, validated = ([example.utterance for example in part] for part in (clips.test, clips.validation))
     check_unheard(recipe, tested, validated, places.runs, places.corpora)
+    if recipe.model.encoder is None:
+        check_lengths(clips.train, recipe.augmentation)
+        check_lengths((*clips.validation, *clips.test))
     folder = places.runs / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary = vocabulary_of(recipe, clips)
