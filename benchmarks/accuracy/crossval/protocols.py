@@ -20,7 +20,6 @@ ABLATION = "ablation-"  # how the names of ablation runs begin
 BASE = "shiftcnn-frozen"  # what an ablation run is compared with
 RIDGE = "whisper-ridge"  # the reference row that every head is compared with
 MULTI = "-multi-corpus-beside"
-READ_OUTS = ("plain", "adapted")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch_network import TorchNetwork
 
 from emoser.models.transducer import aligned, beam_search, greedy, lattice, shares
-from training.systems.transducer.decode import TorchNetwork, frame_by_frame, greedy_batch, padded_tokens
+from training.systems.transducer.decode import frame_by_frame, greedy_batch, padded_tokens
 from training.systems.transducer.networks import ENT, FENT, Sizes, Transducer
+from training.systems.transducer.rnnt import lattice as lattice_of_training
 from training.systems.transducer.rnnt import log_probabilities, occupancy
 
 SIZES = Sizes(vocabulary=7, layers=2, width=10, hidden=6, predictor=5, inner=8)
@@ -108,7 +110,9 @@ def test_the_packages_lattice_is_that_of_training(kind: type[Transducer]) -> Non
     np.testing.assert_allclose(found.blank, blank[0], atol=1e-4)
     np.testing.assert_allclose(found.emit, emit[0], atol=1e-4)
     np.testing.assert_allclose(found.emotions, nodes.emotions[0].detach(), atol=1e-4)
-    np.testing.assert_allclose(shares(found.blank, found.emit), occupancy(blank, emit, length, torch.tensor([3]))[0][0], atol=1e-4)
+    edges = (blank, emit, length, torch.tensor([3]))
+    taken, _ = occupancy(lattice_of_training(*edges), *edges)
+    np.testing.assert_allclose(shares(found.blank, found.emit), taken[0], atol=1e-4)
     assert aligned(found.blank, found.emit)[-1] == 3
 
 

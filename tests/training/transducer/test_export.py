@@ -17,6 +17,7 @@ import onnx
 import pytest
 import torch
 import yaml
+from torch_network import TorchNetwork
 from waves import batch, noise
 
 from emoser.digests import sha256
@@ -31,7 +32,7 @@ from training.publish import test_scores as scores_of_test
 from training.runs import CLONE, Places
 from training.systems.transducer import export
 from training.systems.transducer.data import Clips
-from training.systems.transducer.decode import TorchNetwork, frame_by_frame
+from training.systems.transducer.decode import frame_by_frame
 from training.systems.transducer.export import (
     compare,
     graphs_of,

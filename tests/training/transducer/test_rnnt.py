@@ -96,7 +96,8 @@ def test_equals_the_sum_over_all_alignments(frames: int, tokens: int) -> None:
     loss = rnnt_loss(logits, targets[None], torch.tensor([frames]), torch.tensor([tokens]))
     torch.testing.assert_close(loss[0], expected)
     torch.testing.assert_close(torch.autograd.grad(loss.sum(), logits)[0], gradient)
-    blank, _ = occupancy(*log_probabilities(logits.detach(), targets[None]), torch.tensor([frames]), torch.tensor([tokens]))
+    edges = (*log_probabilities(logits.detach(), targets[None]), torch.tensor([frames]), torch.tensor([tokens]))
+    blank, _ = occupancy(lattice(*edges), *edges)
     torch.testing.assert_close(blank[0], shares)
 
 
@@ -152,7 +153,8 @@ def test_long_and_certain_lattices_stay_finite() -> None:
 
 def test_every_alignment_leaves_each_frame_once_and_emits_each_token_once() -> None:
     logits, targets, frames, tokens = batch_of()
-    blank, emit = occupancy(*log_probabilities(logits, targets), frames, tokens)
+    edges = (*log_probabilities(logits, targets), frames, tokens)
+    blank, emit = occupancy(lattice(*edges), *edges)
     for index, (t, u) in enumerate(zip(frames.tolist(), tokens.tolist(), strict=True)):
         torch.testing.assert_close(blank[index, :t].sum(1), torch.ones(t, dtype=torch.float64))
         torch.testing.assert_close(emit[index].sum(0)[:u], torch.ones(u, dtype=torch.float64))

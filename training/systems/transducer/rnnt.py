@@ -64,13 +64,22 @@ def lattice(blank: Tensor, emit: Tensor, frames: Tensor, tokens: Tensor) -> Latt
     return Lattice(alpha, beta, beta[:, 0, 0])
 
 
-def occupancy(blank: Tensor, emit: Tensor, frames: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """Shares of all alignments that take blank at each node (batch, T, U + 1), and that take the next token there (batch, T, U).
+def occupancy(found: Lattice, blank: Tensor, emit: Tensor, frames: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares of all alignments that take blank at each node (batch, T, U + 1), and that take the next token there (batch, T, U), in double
+    precision.
 
-    Arguments as in `lattice`. The first sums to 1 over u for every true frame: each alignment leaves each frame once.
+    `found` is the `lattice` of the other arguments. The first sums to 1 over u for every true frame: each alignment leaves each frame once.
     """
-    found = lattice(blank, emit, frames, tokens)
-    return _shares(found, blank.double(), emit.double(), frames, tokens)
+    alpha, beta, total = found
+    frame = torch.arange(blank.shape[1], device=blank.device)[None, :, None]
+    node = torch.arange(blank.shape[2], device=blank.device)[None, None, :]
+    end = (frame == frames[:, None, None] - 1) & (node == tokens[:, None, None])
+    after_blank = torch.nn.functional.pad(beta[:, 1:], (0, 0, 0, 1), value=IMPOSSIBLE)
+    after_blank = torch.where(end, 0.0, after_blank)
+    inside = (frame < frames[:, None, None]) & (node <= tokens[:, None, None])
+    taken_blank = torch.where(inside, alpha + blank + after_blank - total[:, None, None], IMPOSSIBLE).exp()
+    taken_emit = torch.where(inside[:, :, 1:], alpha[:, :, :-1] + emit + beta[:, :, 1:] - total[:, None, None], IMPOSSIBLE).exp()
+    return taken_blank, taken_emit
 
 
 def rnnt_loss(logits: Tensor, targets: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
@@ -121,7 +130,7 @@ class _Loss(torch.autograd.Function):
         blank, emit = log_probabilities(exact, targets)
         blank, emit = blank.double(), emit.double()
         found = lattice(blank, emit, frames, tokens)
-        taken_blank, taken_emit = _shares(found, blank, emit, frames, tokens)
+        taken_blank, taken_emit = occupancy(found, blank, emit, frames, tokens)
         ctx.save_for_backward(logits, targets, taken_blank.to(exact.dtype), taken_emit.to(exact.dtype))
         return -found.total.to(exact.dtype)
 
@@ -138,19 +147,6 @@ class _Loss(torch.autograd.Function):
         index = targets[:, None, :, None].expand(-1, logits.shape[1], -1, 1)
         gradient[:, :, :-1].scatter_add_(3, index, -emit[..., None])
         return gradient.to(logits.dtype), None, None, None
-
-
-def _shares(found: Lattice, blank: Tensor, emit: Tensor, frames: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    alpha, beta, total = found
-    frame = torch.arange(blank.shape[1], device=blank.device)[None, :, None]
-    node = torch.arange(blank.shape[2], device=blank.device)[None, None, :]
-    end = (frame == frames[:, None, None] - 1) & (node == tokens[:, None, None])
-    after_blank = torch.nn.functional.pad(beta[:, 1:], (0, 0, 0, 1), value=IMPOSSIBLE)
-    after_blank = torch.where(end, 0.0, after_blank)
-    inside = (frame < frames[:, None, None]) & (node <= tokens[:, None, None])
-    taken_blank = torch.where(inside, alpha + blank + after_blank - total[:, None, None], IMPOSSIBLE).exp()
-    taken_emit = torch.where(inside[:, :, 1:], alpha[:, :, :-1] + emit + beta[:, :, 1:] - total[:, None, None], IMPOSSIBLE).exp()
-    return taken_blank, taken_emit
 
 
 def _skewed(x: Tensor) -> Tensor:
