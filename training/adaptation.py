@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from emoser.adaptation import Reference, adapt
+from emoser.pooling import calibrated
 from training.data import Example
-from training.evaluate import softmax
 from training.features import Features
 from training.loop import whole_clips
 from training.model import Adjustment, EmotionModel, Pooled
@@ -56,7 +56,7 @@ def adapted_logits(
     vectors = pooled.vector.numpy()
     for group in np.unique(groups):
         chosen = np.flatnonzero(groups == group)
-        moved = adapt(vectors[chosen], softmax(plain[chosen], temperature), reference)
+        moved = adapt(vectors[chosen], calibrated(plain[chosen], temperature), reference)
         by = Adjustment(torch.from_numpy(moved.scale).to(device), torch.from_numpy(moved.shift).to(device))
         part = Pooled(pooled.embedding[chosen], None if pooled.statistics is None else pooled.statistics[chosen], pooled.frames[chosen])
         found[chosen] = model.read(part.to(device), by)[0].cpu().numpy()[:, :own]

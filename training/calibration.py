@@ -12,13 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from training.data import Example
-
-
-def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)), dtype=np.float64)
 
 
 def class_offsets(logits: NDArray[np.float32], examples: Sequence[Example]) -> NDArray[np.float64]:
@@ -30,7 +26,7 @@ def class_offsets(logits: NDArray[np.float32], examples: Sequence[Example]) -> N
     rows = np.arange(len(targets))
 
     def loss(parameters: NDArray[np.float64]) -> float:
-        scores = log_softmax(logits * np.exp(parameters[0]) + parameters[1:])
+        scores = log_softmax(logits * np.exp(parameters[0]) + parameters[1:], axis=1)
         # The sum of the offsets has no effect on the scores; the last term pins it to 0.
         return float(-(weights * scores[rows, targets]).sum() / weights.sum() + parameters[1:].sum() ** 2)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from emoser.metrics import Score, expected_calibration_error, unweighted_average_recall
+from emoser.pooling import calibrated
 from training.data import Example
 
 
@@ -55,21 +56,15 @@ def score(logits: NDArray[np.float32], examples: Sequence[Example], labels: Sequ
     return Scored(by_corpus, of(np.ones(len(targets), dtype=bool)), mean)
 
 
-def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
-    scaled = logits.astype(np.float64) / temperature
-    exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
-
-
 def temperature_of(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
     """The temperature of least negative log likelihood (Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2)."""
 
     def loss(log_temperature: float) -> float:
-        probabilities = softmax(logits, float(np.exp(log_temperature)))
+        probabilities = calibrated(logits, float(np.exp(log_temperature)))
         return float(-np.log(probabilities[np.arange(len(targets)), targets] + 1e-12).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded").x))
 
 
 def calibration_error(logits: NDArray[np.float32], targets: NDArray[np.int64], temperature: float) -> float:
-    return float(expected_calibration_error(softmax(logits, temperature), targets))
+    return float(expected_calibration_error(calibrated(logits, temperature), targets))

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from emoser.evaluation import METRICS, Figure, Scores
 from emoser.formats.evaluation import percent
 from emoser.plots import confusion_plot
+from emoser.pooling import calibrated
 from training.crossval import FoldScores, Protocol
-from training.evaluate import softmax
 from training.files import rounded
 from training.recipe import Recipe
 
@@ -24,7 +24,7 @@ COLUMNS = {"plain": "logits", "adapted": "adapted"}  # what a table calls it -> 
 
 def scored(folds: Sequence[FoldScores], field: str) -> Scores:
     """All clips of several folds and seeds together. A clip stands there once for each seed; intervals are over speakers all the same."""
-    probabilities = np.concatenate([softmax(getattr(fold, field), fold.temperature) for fold in folds])
+    probabilities = np.concatenate([calibrated(getattr(fold, field), fold.temperature) for fold in folds])
     targets = np.concatenate([fold.targets for fold in folds])
     return Scores.of(targets, probabilities, np.concatenate([fold.speakers for fold in folds]))
 

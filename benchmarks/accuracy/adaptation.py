@@ -30,9 +30,9 @@ from benchmarks.accuracy.unseen import AS_IT_IS, EACH, TOLD
 from emoser.adaptation import EVEN, LEAST, STRENGTH, UNEVEN, Reference, adapt, told_offsets
 from emoser.adaptation import TOLD as BELIEVED
 from emoser.metrics import unweighted_average_recall
+from emoser.pooling import calibrated
 from training.adaptation import adapted_logits, pooled_clips, reference_of
 from training.data import Example
-from training.evaluate import softmax
 from training.leaving_out import without
 from training.model import Adjustment, EmotionModel, Pooled
 from training.recipe import Recipe, read_recipe
@@ -78,7 +78,7 @@ class Member:
     @torch.inference_mode()
     def probabilities(self, by: Adjustment | None = None) -> Probabilities:
         """(clips, labels), as it is or adjusted."""
-        return softmax(self.model.read(self.pooled, by)[0].numpy()[:, : self.labels], self.temperature)
+        return calibrated(self.model.read(self.pooled, by)[0].numpy()[:, : self.labels], self.temperature)
 
     @cached_property
     def plain(self) -> Probabilities:
@@ -91,12 +91,12 @@ class Member:
         if shares is None:
             return found
         logits = np.log(found + 1e-12)
-        return softmax(logits + told_offsets(logits[chosen], shares), 1.0)
+        return calibrated(logits + told_offsets(logits[chosen], shares), 1.0)
 
     def adapted_to_each(self, speakers: NDArray[np.str_]) -> Probabilities:
         """Those of each speaker's clips, adapted to these."""
         logits = adapted_logits(self.model, self.pooled, speakers, self.reference, self.labels, self.temperature)
-        return softmax(logits, self.temperature)
+        return calibrated(logits, self.temperature)
 
 
 def uar(targets: Indices, probabilities: Sequence[Probabilities]) -> float:

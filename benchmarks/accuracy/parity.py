@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy import scoring
 from emoser import load
+from emoser.pooling import calibrated
 from training.data import samples_of
-from training.evaluate import softmax
 from training.export import rounded_to_half
 from training.model import EmotionModel, Graph
 from training.recipe import read_recipe
@@ -71,7 +71,7 @@ def apart(first: dict[str, list[Any]], second: dict[str, list[Any]]) -> dict[str
     """The largest difference of each output over all clips, and how many clips would get another label."""
     worst = {name: max(float(np.abs(a - b).max()) for a, b in zip(first[name], second[name], strict=True)) for name in OUTPUTS}
     one, other = np.stack(first["logits"]), np.stack(second["logits"])
-    worst["scores"] = float(np.abs(softmax(one) - softmax(other)).max())
+    worst["scores"] = float(np.abs(calibrated(one, 1.0) - calibrated(other, 1.0)).max())
     labels = int((one.argmax(1) != other.argmax(1)).sum())
     return {**worst, "other_label": labels}
 

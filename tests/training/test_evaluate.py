@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from emoser.pooling import calibrated
 from training.corpora import Utterance
 from training.data import Example
-from training.evaluate import calibration_error, score, softmax, temperature_of
+from training.evaluate import calibration_error, score, temperature_of
 
 
 def example(corpus: str, speaker: str, target: int, index: int) -> Example:
@@ -37,7 +38,7 @@ def test_scores_by_corpus_their_mean_and_pooled() -> None:
 def test_temperature_recovers_what_logits_were_multiplied_by() -> None:
     random = np.random.default_rng(0)
     logits = random.standard_normal((20_000, 4)).astype(np.float32) * 2
-    drawn = (softmax(logits).cumsum(axis=1) > random.random((len(logits), 1))).argmax(axis=1)
+    drawn = (calibrated(logits, 1.0).cumsum(axis=1) > random.random((len(logits), 1))).argmax(axis=1)
     for factor in (0.5, 1.0, 3.0):
         temperature = temperature_of(logits * factor, drawn)
         assert temperature == pytest.approx(factor, rel=0.05)
@@ -45,5 +46,5 @@ def test_temperature_recovers_what_logits_were_multiplied_by() -> None:
     assert calibration_error(logits * 3, drawn, 1.0) > 0.1
 
 
-def test_softmax_of_large_logits() -> None:
-    np.testing.assert_allclose(softmax(np.array([[1e4, 1e4 - np.log(3)]], dtype=np.float64)), [[0.75, 0.25]], atol=1e-6)
+def test_probabilities_of_large_logits() -> None:
+    np.testing.assert_allclose(calibrated(np.array([[1e4, 1e4 - np.log(3)]], dtype=np.float64), 1.0), [[0.75, 0.25]], atol=1e-6)
