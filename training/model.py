@@ -41,13 +41,19 @@ class LayerMix(nn.Module):
             mixed = mixed + share[index] * state
         return mixed
 
-    @torch.no_grad()
     def standardise(self, batches: list[tuple[list[Tensor], Tensor]]) -> None:
-        """Takes mean and deviation of each channel over all frames of `batches`, pairs of states and their lengths in frames."""
-        for index in range(len(self.weight)):
-            frames = torch.cat([states[index][frame_mask(lengths, states[index].shape[1])] for states, lengths in batches])
-            self.mean[index] = frames.mean(0)
-            self.deviation[index] = frames.std(0).clamp(min=1e-4)
+        """Takes mean and deviation from `batches`, as `take_scale` does."""
+        take_scale(self.mean, self.deviation, batches)
+
+
+@torch.no_grad()
+def take_scale(mean: Tensor, deviation: Tensor, batches: list[tuple[list[Tensor], Tensor]]) -> None:
+    """Puts into `mean` and `deviation` (layers, width) those of each channel of each layer over all frames of `batches`: pairs of the
+    layers' states (batch, frames, width) and their lengths in frames."""
+    for index in range(len(mean)):
+        frames = torch.cat([states[index][frame_mask(lengths, states[index].shape[1])] for states, lengths in batches])
+        mean[index] = frames.mean(0)
+        deviation[index] = frames.std(0).clamp(min=1e-4)
 
 
 class Adjustment(NamedTuple):

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from training.encoders import build_encoder
-from training.encoders.compact import FRAME_HOP, SAMPLE_RATE, frame_mask
+from training.encoders.compact import FRAME_HOP, SAMPLE_RATE
 from training.encoders.states import encode, upper_states
+from training.model import take_scale
 from training.systems.specaugment import SpecAugment
 from training.systems.transducer.networks import ENT, FENT, FrameWise, Sizes, Transducer
 from training.systems.transducer.recipe import TransducerRecipe
@@ -35,13 +36,9 @@ class Standardise(nn.Module):
         """Layers side by side: (batch, frames, layers * width)."""
         return (states - self.mean.flatten()) / self.deviation.flatten()
 
-    @torch.no_grad()
     def fit(self, batches: list[tuple[list[Tensor], Tensor]]) -> None:
-        """`batches`: pairs of layers (batch, frames, width) and their lengths in frames."""
-        for index in range(len(self.mean)):
-            frames = torch.cat([states[index][frame_mask(lengths, states[index].shape[1])] for states, lengths in batches])
-            self.mean[index] = frames.mean(0)
-            self.deviation[index] = frames.std(0).clamp(min=1e-4)
+        """`batches`: as of `take_scale`."""
+        take_scale(self.mean, self.deviation, batches)
 
 
 class Untouched(Standardise):
