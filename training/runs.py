@@ -78,10 +78,7 @@ class Prepared:
     def trained(self) -> EmotionModel:
         """The model with the run's weights."""
         model = self._started()
-        file = self.folder / "weights.pt"
-        if not file.is_file():
-            raise FileNotFoundError(f"{self.recipe.name} is not trained yet: python -m training fit {self.recipe.name}")
-        model.load_state_dict(torch.load(file, weights_only=True))
+        model.load_state_dict(torch.load(left_by(self.recipe, self.folder, "weights.pt"), weights_only=True))
         return model.eval()
 
     def record(self) -> dict[str, Any]:
@@ -90,13 +87,19 @@ class Prepared:
 
 def record_of(recipe: Recipe, folder: Path) -> dict[str, Any]:
     """What `run_fit` wrote. A run of another recipe is an error: its test speakers may have trained it."""
-    file = folder / "record.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{recipe.name} is not trained yet: python -m training fit {recipe.name}")
-    record: dict[str, Any] = json.loads(file.read_text())
+    file = left_by(recipe, folder, "record.json")
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     if record["recipe_sha256"] != recipe.checksum():
         raise RecipeError(f"{file} is of another recipe than {recipe.name} now is; give the --set of its training, or fit it anew")
     return record
+
+
+def left_by(recipe: Recipe, folder: Path, name: str) -> Path:
+    """A file that `run_fit` leaves in a run's folder. Raises FileNotFoundError where it is not there yet."""
+    file = folder / name
+    if not file.is_file():
+        raise FileNotFoundError(f"{recipe.name} is not trained yet: python -m training fit {recipe.name}")
+    return file
 
 
 def prepare(recipe: Recipe, places: Places, clean_only: bool = False) -> Prepared:

@@ -25,8 +25,7 @@ from training.evaluate import calibration_error, score
 from training.features import Source, build
 from training.files import rounded, written_whole
 from training.heard import check_unheard
-from training.recipe import RecipeError
-from training.runs import Places, load_encoder_of, origin_digests, revision, start_weights
+from training.runs import Places, left_by, load_encoder_of, origin_digests, record_of, revision, start_weights
 from training.steps import RUNNING
 from training.systems.transducer.data import Clips, Mixed, Shelf, clips_of, mixtures_of, steady
 from training.systems.transducer.fit import Said, fit, said_of
@@ -67,23 +66,11 @@ class Prepared:
     def trained(self) -> TransducerModel:
         """The model with the run's weights."""
         model = self._started()
-        model.load_state_dict(torch.load(_there(self, "weights.pt"), weights_only=True))
+        model.load_state_dict(torch.load(left_by(self.recipe, self.folder, "weights.pt"), weights_only=True))
         return model.eval()
 
     def record(self) -> dict[str, Any]:
-        """What `run_fit` wrote; a run of another recipe is an error."""
-        file = _there(self, "record.json")
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if record["recipe_sha256"] != self.recipe.checksum():
-            raise RecipeError(f"{file} is of another recipe than {self.recipe.name} now is; give the --set of its training, or fit it anew")
-        return record
-
-
-def _there(prepared: Prepared, name: str) -> Path:
-    file = prepared.folder / name
-    if not file.is_file():
-        raise FileNotFoundError(f"{prepared.recipe.name} is not trained yet: python -m training fit {prepared.recipe.name}")
-    return file
+        return record_of(self.recipe, self.folder)
 
 
 def vocabulary_of(recipe: TransducerRecipe, clips: Clips) -> Vocabulary:
