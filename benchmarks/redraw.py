@@ -87,7 +87,7 @@ def main() -> None:
     for path in sorted([*timelines.RESULTS.glob("*.json"), *LATTICE.glob("*.json")]):
         record = json.loads(path.read_text(encoding="utf-8"))
         if record.get("tested", {}).get("sha256") == baselines["tested"]["sha256"]:
-            print(timelines.write(path, drawn_anew(record, baselines["recordings"])))
+            print(scoring.write_to(path, drawn_anew(record, baselines["recordings"])))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from benchmarks.accuracy.clips import LABELS, Clip
 from emoser.metrics import Score, paired_bootstrap, unweighted_average_recall
 from emoser.metrics.bootstrap import drawn, interval_of, scored
 from emoser.models.utterance import UtteranceModel
+from training import files
 
 RESULTS = Path(__file__).resolve().parent / "results"
 REPEATS = 2000  # draws of speakers
@@ -124,14 +125,8 @@ def _one_speaker(truth: Truth, chosen: NDArray[np.bool_]) -> bool:
 
 
 def rounded(value: Any, digits: int = 4) -> Any:
-    """The same structure with its floats rounded."""
-    if isinstance(value, float):
-        return round(value, digits)
-    if isinstance(value, dict):
-        return {key: rounded(item, digits) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(item, digits) for item in value]
-    return value
+    """As training rounds a record, to the digits of a result file."""
+    return files.rounded(value, digits)
 
 
 def about(model: UtteranceModel) -> dict[str, Any]:
@@ -155,10 +150,14 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def write(name: str, record: dict[str, Any]) -> Path:
-    """Writes a result file. Lists of numbers stand on one line, so that a change of a figure is a change of a line."""
+    """Writes the result file of that name."""
+    return write_to(RESULTS / f"{name}.json", record)
+
+
+def write_to(path: Path, record: dict[str, Any]) -> Path:
+    """Writes a result file. Lists of numbers or words stand on one line, so that a change of a figure is a change of a line."""
     text = json.dumps(record, indent=1, ensure_ascii=False)
     text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1]) + "]", text)
-    path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text + "\n", encoding="utf-8")
     return path

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import emoser
-from benchmarks.accuracy.scoring import rounded
+from benchmarks.accuracy.scoring import rounded, write_to
 from benchmarks.accuracy.table import markdown
 from benchmarks.diarization import scoring
 from benchmarks.diarization.evaluate import diarized
@@ -108,7 +108,7 @@ def main() -> None:
     if options.limit is None:
         about = {"name": model.name, "sha256": model.sha256, "diarization": model.checkpoint.diarization.differing()}
         content = {**about, "measured_on": described(mixed), "systems": rounded(systems, 5)}
-        print(scoring.write(scoring.RESULTS / f"adapting-{model.name}.json", content))
+        print(write_to(scoring.RESULTS / f"adapting-{model.name}.json", content))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import emoser
-from benchmarks.accuracy.scoring import about, versions
+from benchmarks.accuracy.scoring import about, versions, write_to
 from benchmarks.diarization import scoring
 from benchmarks.diarization.mixtures import SEEDS, Mixed, described, mixtures
 from benchmarks.diarization.scoring import Lines
@@ -99,7 +99,7 @@ def main() -> None:
         records[model.name] = of_checkpoint(model, mixed)
     if options.limit is None:
         for name, record in records.items():
-            print(scoring.write(scoring.RESULTS / f"{name}.json", {**common, **record}))
+            print(write_to(scoring.RESULTS / f"{name}.json", {**common, **record}))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,15 +65,6 @@ def difference(speakers: Sequence[str], corpora: Sequence[str], first: Sequence[
         weights = drawn_weights(owners[chosen].tolist(), REPEATS, (SEED, number))
         draws.append(weights @ gains[chosen] / weights.sum(axis=1))
     return {"difference": mean_eder(names, gains), "interval": list(interval_of(np.mean(draws, axis=0), CONFIDENCE))}
-
-
-def write(path: Path, record: dict[str, Any]) -> Path:
-    """Writes a result file. Lists of numbers or words stand on one line, so that a change of a figure is a change of a line."""
-    text = json.dumps(record, indent=1, ensure_ascii=False)
-    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda found: "[" + re.sub(r"\s*\n\s*", " ", found[1]) + "]", text)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text + "\n", encoding="utf-8")
-    return path
 
 
 def _one(

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import emoser
-from benchmarks.accuracy.scoring import about, rounded, versions
+from benchmarks.accuracy.scoring import about, rounded, versions, write_to
 from benchmarks.accuracy.table import markdown
 from benchmarks.diarization import scoring
 from benchmarks.diarization.evaluate import LABELS
@@ -202,7 +202,7 @@ def main() -> None:
             "versions": versions("emoser", "numpy", "onnxruntime"),
             "shares": result,
         }
-        print(scoring.write(scoring.RESULTS / f"{model.name}-speech.json", record))
+        print(write_to(scoring.RESULTS / f"{model.name}-speech.json", record))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import emoser
-from benchmarks.accuracy.scoring import rounded
+from benchmarks.accuracy.scoring import rounded, write_to
 from benchmarks.accuracy.table import markdown
 from benchmarks.diarization import scoring
 from benchmarks.diarization.mixtures import Mixed, described, mixtures
@@ -147,7 +147,7 @@ def main() -> None:
     print(shown(record))
     if options.limit is None:
         content = {"name": model.name, "sha256": model.sha256, "tuned_on": described(mixed), **rounded(record, 5)}
-        print(scoring.write(scoring.RESULTS / f"tuning-{model.name}.json", content))
+        print(write_to(scoring.RESULTS / f"tuning-{model.name}.json", content))
 
 
 if __name__ == "__main__":

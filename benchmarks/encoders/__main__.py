@@ -51,14 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
             from benchmarks.encoders.run import run as run_all
 
             return run_all([known[name] for name in options.names or known], places)
-        from benchmarks.diarization.scoring import write
+        from benchmarks.accuracy.scoring import write_to
         from benchmarks.encoders import results
         from benchmarks.encoders.collect import collect
 
         if not (found := collect(known, places.runs)):
             print(f"error: no variant has run in {places.runs}: python -m benchmarks.encoders run", file=sys.stderr)
             return 1
-        print(write(results.FILE, found))
+        print(write_to(results.FILE, found))
     except (EmoserError, RecipeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 2)

@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 import emoser
-from benchmarks.accuracy.scoring import about, rounded, versions
+from benchmarks.accuracy.scoring import about, rounded, versions, write_to
 from benchmarks.diarization import scoring
 from benchmarks.diarization.evaluate import diarized
 from benchmarks.diarization.mixtures import SEEDS, Mixed, described, mixtures
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         mean = found["diarization"]["mean_of_corpora"]
         log.info("%s: EDER %.1f, frame UAR %.1f", name, 100 * mean["eder"]["value"], 100 * mean["frame_uar"]["value"])
         if options.limit is None:
-            log.info("%s", scoring.write(file, rounded(found, 5)))
+            log.info("%s", write_to(file, rounded(found, 5)))
 
 
 if __name__ == "__main__":

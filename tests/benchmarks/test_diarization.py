@@ -17,6 +17,7 @@ pytest.importorskip("torch")
 
 import emoser
 from benchmarks import measured, redraw
+from benchmarks.accuracy.scoring import write_to
 from benchmarks.diarization import adapting, evaluate, mixtures, scoring, speech, table, tune
 from benchmarks.diarization.mixtures import Mixed
 from emoser.adaptation import Reference
@@ -100,9 +101,9 @@ def test_a_checkpoint_in_all_its_ways(mixed: list[Mixed], registry: Path, tmp_pa
     monkeypatch.setattr(scoring, "RESULTS", tmp_path)
     assert table.page() == table.overview() == table.differences() == table.speech() == ""
     common = {"tested": mixtures.described(mixed), "seed": {"mixtures": 12}}
-    scoring.write(tmp_path / "baselines.json", {**common, **evaluate.baselines(mixed)})
-    scoring.write(tmp_path / "shiftcnn.json", {**common, **record})
-    scoring.write(tmp_path / "tuning-shiftcnn.json", {})
+    write_to(tmp_path / "baselines.json", {**common, **evaluate.baselines(mixed)})
+    write_to(tmp_path / "shiftcnn.json", {**common, **record})
+    write_to(tmp_path / "tuning-shiftcnn.json", {})
     assert json.loads((tmp_path / "shiftcnn.json").read_text())["systems"] == record["systems"]
     rows = table.overview().splitlines()[2:]
     assert len(rows) == 5 and any(row.startswith("| **shiftcnn** |") for row in rows)
@@ -112,12 +113,12 @@ def test_a_checkpoint_in_all_its_ways(mixed: list[Mixed], registry: Path, tmp_pa
     assert "8 of 4 speakers" in table.page()
     assert measured.EARLIER not in table.page()
     stale = {"name": "miniature", "sha256": "0" * 64}
-    scoring.write(tmp_path / "shiftcnn.json", {**common, **record, "system": stale})
-    scoring.write(tmp_path / "tuning-shiftcnn.json", stale)
+    write_to(tmp_path / "shiftcnn.json", {**common, **record, "system": stale})
+    write_to(tmp_path / "tuning-shiftcnn.json", stale)
     assert table.overview().count(f"| **shiftcnn** {measured.EARLIER} |") == 1 and f"windows {measured.EARLIER} |" in table.overview()
     assert f"| **shiftcnn** {measured.EARLIER} |" in table.differences() and table.overview().endswith(table.EARLIER)
     assert "settings of miniature were chosen with earlier files" in table.page()
-    scoring.write(tmp_path / "shiftcnn.json", {**common, "tested": {"sha256": "other"}, **record})
+    write_to(tmp_path / "shiftcnn.json", {**common, "tested": {"sha256": "other"}, **record})
     with pytest.raises(SystemExit, match="other mixtures"):
         table.overview()
 
@@ -146,7 +147,7 @@ def test_adapting_to_windows_speakers_and_corpora(mixed: list[Mixed], tmp_path: 
     assert found["plain"]["rates"] == scoring.score(mixed, evaluate.diarized(model, mixed))["rates"]
     assert len(found["corpus"]["rates"]) == 8 and found["corpus"]["rates"] != found["plain"]["rates"]
     assert "| corpus |" in adapting.shown(found, ["ravdess", "emodb"])
-    scoring.write(tmp_path / "adapting-miniature.json", found)
+    write_to(tmp_path / "adapting-miniature.json", found)
 
 
 def test_pieces_are_where_they_are_said_to_be(tmp_path: Path) -> None:
@@ -198,6 +199,6 @@ def test_the_page_of_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(scoring, "RESULTS", tmp_path)
     pieces = [(0.0, 2.0, "speech", ""), (2.0, 3.0, "noise", "rain"), (3.0, 4.0, "music", "")]
     shares = speech.shares([speech.counts(pieces, [(0.0, 1.5, "sad"), (1.5, 2.5, "neutral")])] * 2)
-    scoring.write(tmp_path / "m-speech.json", {"system": {"name": "m", "sha256": "0"}, "shares": shares})
+    write_to(tmp_path / "m-speech.json", {"system": {"name": "m", "sha256": "0"}, "shares": shares})
     row = "| **m** | 0.0 (0.0 to 0.0) | - | 50.0 (50.0 to 50.0) | 0.0 (0.0 to 0.0) | 25.0 (25.0 to 25.0) | 0.0 (0.0 to 0.0) |"
     assert row in table.speech() and "| rain | 2 | 50.0 |" in table.noises() and table.names() == []

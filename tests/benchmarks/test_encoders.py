@@ -16,8 +16,7 @@ pytest.importorskip("accelerate")
 pytest.importorskip("av")
 
 from benchmarks.accuracy import scoring
-from benchmarks.accuracy.scoring import Truth
-from benchmarks.diarization.scoring import write
+from benchmarks.accuracy.scoring import Truth, write_to
 from benchmarks.encoders import page, results
 from benchmarks.encoders.__main__ import main
 from benchmarks.encoders.collect import collect
@@ -167,7 +166,7 @@ def test_the_file_pairs_variants_and_keeps_those_whose_runs_are_gone(known: dict
     put(known["plain"], runs, clips, [*right[:4], *right[4:8], 1, 2, 3, 0])
     gone = put(known["probe"], runs, clips, right)
     first = collect(known, runs)
-    write(results.FILE, first)
+    write_to(results.FILE, first)
     assert first["scored"] == {"one": {"clips": 4, "speakers": 1}, "two": {"clips": 8, "speakers": 2}}
     plain, probe = first["variants"]["plain"], first["variants"]["probe"]
     assert plain["minus_reference"] is None and plain["scores"]["corpora"]["one"] == {"uar": 1.0, "interval": None}
@@ -197,7 +196,7 @@ def test_a_variant_of_other_settings_by_now_is_dropped(
 ) -> None:
     put(known["plain"], tmp_path / "runs", clips_of(), [0] * 12)
     put(known["probe"], tmp_path / "runs", clips_of(), [0] * 12)
-    write(results.FILE, collect(known, tmp_path / "runs"))
+    write_to(results.FILE, collect(known, tmp_path / "runs"))
     stronger = {name: replace(each, group=replace(each.group, alpha=each.group.alpha and 20.0)) for name, each in known.items()}
     assert list(collect(stronger, tmp_path / "elsewhere")["variants"]) == ["plain"]
     assert "dropped: probe" in capsys.readouterr().err
@@ -209,7 +208,7 @@ def test_the_page_says_what_the_file_holds(known: dict[str, Variant], tmp_path: 
     right = clips.targets.tolist()
     put(known["plain"], tmp_path / "runs", clips, [*right[:8], 1, 2, 3, 0])
     put(known["probe"], tmp_path / "runs", clips, right)
-    write(results.FILE, collect(known, tmp_path / "runs"))
+    write_to(results.FILE, collect(known, tmp_path / "runs"))
     made = page.page(list(known))
     assert "| **plain** | as it is | 75.0 (50.0 to 100.0) | - | 66.7 (0.0 to 100.0) | - | 5 |" in made
     assert "| **probe** | a probe | 100.0 (100.0 to 100.0) | +25.0 (+0.0 to +50.0) | 100.0 (100.0 to 100.0) |" in made

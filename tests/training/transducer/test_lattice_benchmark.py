@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from benchmarks.accuracy import transcripts
+from benchmarks.accuracy.scoring import write_to
 from benchmarks.diarization import mixtures, scoring
 from benchmarks.diarization.evaluate import baselines
 from benchmarks.lattice import run, table
@@ -87,7 +88,7 @@ def test_from_training_to_the_page(
 
     assert "| - |" in table.page(found)  # whose the mixtures are stands in the diarization benchmark's file
     mixed = run.mixtures("test", spoken_places.corpora, None)
-    scoring.write(tmp_path / "diarization" / "baselines.json", {"tested": mixtures.described(mixed), **baselines(mixed)})
+    write_to(tmp_path / "diarization" / "baselines.json", {"tested": mixtures.described(mixed), **baselines(mixed)})
     page = table.page(found)
     assert (
         "one seed and short runs" in page and "trained for 2 steps with the seed 7" in page and "| **ent** | the recipe as it is |" in page
@@ -100,7 +101,7 @@ def test_from_training_to_the_page(
     monkeypatch.setattr("sys.argv", ["table", "--check"])
     assert table.main() == 0
     record = found["without"] | {"run": found["without"]["run"] | {"steps": 3}}
-    scoring.write(tmp_path / "results" / "without.json", record)
+    write_to(tmp_path / "results" / "without.json", record)
     with pytest.raises(SystemExit, match="differ in mixtures, steps or seed"):
         table.main()
 
