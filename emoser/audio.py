@@ -223,6 +223,8 @@ def float_samples(array: NDArray[Any]) -> NDArray[np.float32]:
     elif array.ndim != 2:
         raise AudioValueError(f"an array of shape {array.shape} is no clip: (samples,), (channels, samples) or (samples, channels)")
     else:
+        if 0 in array.shape:
+            raise AudioValueError(f"an array of shape {array.shape} holds no samples")
         few = [size <= MOST_CHANNELS for size in array.shape]
         if few == [True, False]:
             array = array.T
@@ -275,9 +277,9 @@ class AudioStream:
         self.lanes: tuple[int | None, ...] = tuple(range(channels)) if channel == "each" else (channel if channel != "mix" else None,)
         if given is not None:
             self.lanes, self.rate, self.channels = (given.channel,), given.source_rate, given.source_channels
-        self._blocks = _selected(blocks, channel)
+        self._blocks, self._channel = blocks, channel
         self._block_rate, self._target_rate, self._label, self._lossy, self._given = rate, target_rate, label, lossy, given
-        self._frames, self._clipped, self._peak = 0, 0, 0.0
+        self._frames, self._clipped, self._measured, self._peak = 0, 0, 0, 0.0
         self.length = None if frames is None else frames / rate
         self.progress: Progress | None = None
 
@@ -296,7 +298,7 @@ class AudioStream:
             return self._given.warnings
         # What an encoder was given at full scale decodes to a little more: no mistake of the caller's.
         # Samples beyond ±1 were not cut off there, whatever else is wrong with them.
-        share = self._clipped / max(1, self._frames * len(self.lanes))
+        share = self._clipped / max(1, self._measured)
         found = {"clipped_range": self._peak > 1.0 and not self._lossy, "clipping": self._peak <= 1.0 and share > CLIPPED_SHARE}
         return tuple(code for code, seen in found.items() if seen)
 
@@ -320,14 +322,17 @@ class AudioStream:
     def _finite(self) -> Iterator[NDArray[np.float32]]:
         """The blocks, counted and measured, up to the first sample that is not finite."""
         for block in self._blocks:
-            good = np.isfinite(block).all(axis=1)
+            heard = block[:, self._channel : self._channel + 1] if isinstance(self._channel, int) else block
+            good = np.isfinite(heard).all(axis=1)
             whole = bool(good.all())
-            kept = block if whole else block[: int(np.argmin(good))]
+            kept = heard if whole else heard[: int(np.argmin(good))]
             self._frames += len(kept)
+            self._measured += kept.size
+            # Of the channels before they are mixed, which would hide that one of them was clipped.
             self._peak = max(self._peak, float(np.abs(kept).max(initial=0.0)))
             self._clipped += clipped_samples(kept) if self._peak >= FULL_SCALE else 0
             if len(kept):
-                yield kept
+                yield kept.mean(axis=1, keepdims=True, dtype=np.float32) if self._channel == "mix" and kept.shape[1] > 1 else kept
             if not whole:
                 at = self._frames
                 raise AudioValueError(f"{self._label} holds NaN or infinity, first at {at / self._block_rate:.3f} s (sample {at})")
@@ -359,13 +364,3 @@ def clipped_samples(block: NDArray[np.float32]) -> int:
     for shift in range(CLIPPED_RUN):
         marked[shift : len(block) - CLIPPED_RUN + 1 + shift] |= runs
     return int(marked.sum())
-
-
-def _selected(blocks: Iterable[NDArray[np.float32]], channel: Channel) -> Iterator[NDArray[np.float32]]:
-    for block in blocks:
-        if channel == "each":
-            yield block
-        elif channel == "mix":
-            yield block.mean(axis=1, keepdims=True, dtype=np.float32) if block.shape[1] > 1 else block
-        else:
-            yield block[:, channel : channel + 1]

@@ -186,6 +186,8 @@ def evaluate(
     groups, unit = groups_of(clips)
     corpora = np.array([clip.corpus for clip in clips])
     parts = {str(name): corpora == name for name in np.unique(corpora) if name} if len(np.unique(corpora)) > 1 else {}
+    if POOLED in parts:
+        raise UsageError(f'a corpus is called "{POOLED}", as is what all corpora have together; give it another name')
     parts[POOLED] = np.ones(len(clips), dtype=bool)
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in probabilities.items()}
     group = np.array(groups)

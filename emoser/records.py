@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -13,6 +14,8 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 T = TypeVar("T")
 
 NAMES: dict[Any, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+SHORT = reprlib.Repr()
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 80, 80
 
 
 class RecordError(ValueError):
@@ -88,7 +91,7 @@ def _value(kind: Any, value: object, where: str) -> Any:
     if is_dataclass(kind):
         return read_record(kind, value, where)  # type: ignore[arg-type]
     # bool is a subclass of int, and YAML reads `no` as false: neither may pass for what it is not.
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
     if kind is float and number:
         return float(value)  # type: ignore[arg-type]
     if type(value) is not kind or (kind is float and not number):
@@ -96,5 +99,13 @@ def _value(kind: Any, value: object, where: str) -> Any:
     return value
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
+
+
 def _shown(value: object) -> str:
-    return f"{value!r} ({NAMES.get(type(value), type(value).__name__)})"
+    """Cut short: a listing is somebody else's file, and a few hundred bytes of YAML can name a value of gigabytes."""
+    return f"{SHORT.repr(value)} ({NAMES.get(type(value), type(value).__name__)})"

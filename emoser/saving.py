@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from emoser.adaptation import Adaptation
-from emoser.checkpoints import Checkpoint
+from emoser.checkpoints import Checkpoint, Part
 from emoser.errors import CheckpointError, UsageError
 from emoser.registry import FOLDER_FILE, folder_entries
 from emoser.resolving import Resolved
@@ -54,6 +54,13 @@ def save_adapted_ensemble(
     files.write({"checkpoints": [_entry(entry, entry.name, [], clips, golden), *entries]}, Path(folder))
 
 
+def entry_of(found: Resolved) -> tuple[Checkpoint, Part]:
+    """What an adapted folder's listing is made from. Raises CheckpointError for a single file, which nothing is known of."""
+    if found.checkpoint is None or found.part is None:
+        raise CheckpointError(f"{found.path} is a single file, and an adapted folder needs an entry: adapt a name or a folder")
+    return found.checkpoint, found.part
+
+
 def check_folder(folder: str | os.PathLike[str]) -> None:
     """Raises UsageError for what is not written to: anything but an empty folder, an adapted checkpoint or ensemble, or nothing."""
     target = Path(folder)
@@ -80,10 +87,9 @@ class _Files:
 
     def entry(self, adapted: Adapted, adaptation_file: str) -> dict[str, Any]:
         """Takes an adapted checkpoint's files up, and gives what the listing says of it."""
-        found, entry = adapted.found, adapted.found.checkpoint
-        if entry is None or found.part is None:
-            raise CheckpointError(f"{found.path} is a single file, and an adapted folder needs an entry: adapt a name or a folder")
-        parts = zip(entry.files(found.format, found.part.precision), found.files, strict=True)
+        found = adapted.found
+        entry, part = entry_of(found)
+        parts = zip(entry.files(found.format, part.precision), found.files, strict=True)
         listed = [asdict(part) | {"path": self._name(part.sha256, source)} for part, source in parts]
         data = self.adaptations[adaptation_file] = adapted.adaptation.to_bytes()
         about = {"path": adaptation_file, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}

@@ -53,12 +53,15 @@ def adapt(inputs: tuple[str, ...], shares: dict[str, float] | None, **shared: An
     """
     from emoser.cli import job
     from emoser.cli.inputs import expand
-    from emoser.saving import check_folder
+    from emoser.saving import check_folder, entry_of
 
     settings = Settings(**shared)
     assert settings.output is not None
     check_folder(settings.output)  # before all the work
-    adapted, failed = adapted_to(expand(inputs), job.open_model(settings), settings, shares)
+    model = job.open_model(settings)
+    if model.source is not None:
+        entry_of(model.source)
+    adapted, failed = adapted_to(expand(inputs), model, settings, shares)
     for failure in failed:
         job.note(settings, str(failure.error))
     assert adapted.adaptation is not None

@@ -6,6 +6,7 @@ import io
 import queue
 import sys
 from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -96,7 +97,13 @@ def _recorded(sounddevice: Any, device: str | int | None, rate: int) -> Blocks:
     def take(data: NDArray[np.float32], *_: object) -> None:
         blocks.put(data[:, 0].copy())
 
-    with sounddevice.InputStream(samplerate=rate, channels=1, dtype="float32", device=device, callback=take) as opened:
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(
+                sounddevice.InputStream(samplerate=rate, channels=1, dtype="float32", device=device, callback=take)
+            )
+        except sounddevice.PortAudioError as error:  # another program has it, or it does not do what it says
+            raise UsageError(f"the microphone cannot be used: {error}; another one: --input-device") from None
         while opened.active:
             try:
                 yield blocks.get(timeout=1.0)

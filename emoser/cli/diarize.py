@@ -74,6 +74,7 @@ def diarize(
     from emoser.cli.folder import Folder, is_folder
     from emoser.cli.inputs import expand
     from emoser.cli.output import Output
+    from emoser.cli.predict import writes_transcripts
     from emoser.diarization.subtitles import read_cues
     from emoser.diarization.turns import read_turns
     from emoser.errors import UsageError
@@ -84,7 +85,14 @@ def diarize(
     turns = read_turns(speakers) if speakers else None
     cues = read_cues(subtitles) if subtitles else None
     model = job.open_model(settings)
-    header = Header("diarize", job.model_block(model, model.labels))
+    header = Header(
+        "diarize",
+        job.model_block(model, model.labels),
+        transcripts=cues is not None or writes_transcripts(model),
+        speakers=turns is not None,
+        channel=settings.channel,
+        min_confidence=model.checkpoint.diarization.min_confidence if min_confidence is None else min_confidence,
+    )
     paths, failures = expand(inputs)
     read = job.files_read(settings, inputs, [*paths, *(str(file) for file in (speakers, subtitles) if file)])
     output: Output | Folder
@@ -99,6 +107,8 @@ def diarize(
     extras.check(len(paths), by_channel=settings.channel == "each")
 
     def stream(names: Iterable[str], bar: Bar) -> Generator[Any, None, None]:
+        names = list(names)
+        extras.go_on_after(sorted(set(paths) - set(names), key=paths.index), by_channel=settings.channel == "each")
         for name in names:
             yield from results(model, name, settings, min_confidence, turns, cues, extras, bar, alone=len(paths) == 1)
 

@@ -11,7 +11,7 @@ import click
 Examples:
   emoser download shiftcnn
   emoser download hf://owner/repository@v1
-  emoser predict clip.wav -m "$(emoser download shiftcnn)" --offline
+  emoser predict clip.wav -m "$(emoser download shiftcnn --precision int8)" --offline
 """,
 )
 @click.argument("name", metavar="NAME|ADDRESS")

@@ -40,4 +40,4 @@ def embed(inputs: tuple[str, ...], **shared: Any) -> int:
     def stream(sources: Iterable[Source]) -> Generator[Any, None, None]:
         return model.stream(sources, channel=settings.channel, batch_size=settings.batch_size, kind="embed")
 
-    return job.run(inputs, settings, Header("embed", job.model_block(model, model.labels)), stream)
+    return job.run(inputs, settings, Header("embed", job.model_block(model, model.labels), channel=settings.channel), stream)

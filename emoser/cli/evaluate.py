@@ -135,11 +135,9 @@ def evaluate(
 
 def _timelines(reference: str, audio: str | None, models: tuple[str, ...], renamed: dict[str, str], settings: Settings) -> int:
     from emoser.cli import job
-    from emoser.cli.output import check_target, identities
     from emoser.cli.timelines import evaluated
     from emoser.formats.timelines import WRITERS
 
-    check_target(settings.output, identities([reference]))
     opened = [job.open_model(replace(settings, model=name)) for name in models]
     result, failures = evaluated(reference, audio, dict(zip(job.told_apart(opened, models), opened, strict=True)), settings, renamed)
     _write(settings, WRITERS, result, failures)

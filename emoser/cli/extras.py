@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,12 +43,22 @@ class Extras:
                 many = f"there are {inputs} inputs" if inputs > 1 else "with --channel each there is one for each channel"
                 raise UsageError(f"--{option} {value} holds one recording, {many}; give a folder: --{option} {value}/")
 
+    def go_on_after(self, done: Iterable[str], *, by_channel: bool) -> None:
+        """`done` are the inputs that an earlier run left complete, whose files keep their names. Raises UsageError where one is not there:
+        the run that skips its input would never write it."""
+        for file in done:
+            for option in self._wanted:
+                path = self._path(option, file, 0 if by_channel else None)
+                if not path.exists():
+                    raise UsageError(
+                        f"--{option}: {file} is done already, and {path}, which comes with it, is not there; give another file with -o"
+                    )
+
     def write(self, result: Diarization, audio: str, progress: Progress) -> None:
         """`audio` is the path at which the recording can be read once more, as `progress` is told. An old file stays until the new one is
         whole. Raises OutputError."""
-        for option, value in self._wanted.items():
-            channel = "" if result.channel is None or option not in self._names else f".{result.channel}"
-            path = self._names[option].path(result.file, channel + SUFFIXES[option][0]) if option in self._names else Path(value)
+        for option in self._wanted:
+            path = self._path(option, result.file, result.channel)
             target = path.resolve()
             device = target.exists() and not target.is_file()
             part = path if device else target.with_name(f".{os.getpid()}.{path.name}")
@@ -60,6 +71,11 @@ class Extras:
             finally:
                 if not device:
                     part.unlink(missing_ok=True)
+
+    def _path(self, option: str, file: str | None, channel: int | None) -> Path:
+        if option not in self._names:
+            return Path(self._wanted[option])
+        return self._names[option].path(file, ("" if channel is None else f".{channel}") + SUFFIXES[option][0])
 
 
 def _write(option: str, path: Path, result: Diarization, audio: str, progress: Progress) -> None:

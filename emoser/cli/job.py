@@ -147,10 +147,15 @@ class Tally:
     seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
     _last: str | None = None
+    _answered: set[tuple[int | None, str | None]] = field(default_factory=set)  # channels and checkpoints that the last input has already
 
     def add(self, result: Result) -> bool:
-        """Count a result; True if it is the first of its input."""
-        new = result.file != self._last
+        """Count a result; True if it is the first of its input. An input given twice in a row is two."""
+        answer = (getattr(result, "channel", None), getattr(result, "model", None))
+        new = result.file != self._last or (answer in self._answered and not isinstance(result, Failure))
+        if new:
+            self._answered.clear()
+        self._answered.add(answer)
         self._last = result.file
         error = getattr(result, "error", None)  # of a Failure, or of a recording that broke off
         self.inputs += new and not isinstance(error, Interrupted)

@@ -94,17 +94,20 @@ def _settled(capture: Capture, stream: DiarizationStream, duration: float | None
     """What each block settles. Raises Broken where the source does, and AudioValueError at the first sample that is not finite."""
     import numpy as np
 
+    wanted = None if duration is None else round(duration * capture.rate)  # samples: seconds would leave a part of one to wait for
+    taken = 0
     with closing(capture.blocks) as blocks:
         for block in blocks:
-            if duration is not None:
-                block = block[: max(0, round((duration - stream.duration) * capture.rate))]
+            if wanted is not None:
+                block = block[: wanted - taken]
+            taken += len(block)
             good = int(np.argmin(np.append(np.isfinite(block), False)))  # samples up to the first that is not finite
             settled = stream.push(block[:good])
             display.show(settled)
             yield settled
             if good < len(block):
                 stream.push(block[good:])  # raises, after what came before was given
-            if duration is not None and stream.duration >= duration:
+            if taken == wanted:
                 return
 
 

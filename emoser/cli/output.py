@@ -76,9 +76,9 @@ class Output:
     """A writer and the place it writes to.
 
     As a context it ends the document however the block ends: results that were written before an interruption or an error stay. An
-    unfinished file is thrown away, and an earlier one left as it is, where writing itself failed, where an error ended the run before
-    anything was written, and where a format of one recording has none to hold. `done` counts, by file, the inputs that an interrupted
-    run over the same `inputs` left complete in the same .jsonl. `read` are the files that must not be written over.
+    unfinished file is thrown away, and an earlier one left as it is, where writing itself failed, where an error or Ctrl-C ended the run
+    before anything was written, and where a format of one recording has none to hold. `done` counts, by file, the inputs that an
+    interrupted run over the same `inputs` left complete in the same .jsonl. `read` are the files that must not be written over.
     """
 
     def __init__(
@@ -140,8 +140,7 @@ class Output:
             raise self._error(error) from error
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        ended_by_error = kind is not None and issubclass(kind, Exception)
-        if self._broken or (not self._written and self._part is not None and (ended_by_error or self.one_recording)):
+        if self._broken or (not self._written and self._part is not None and (kind is not None or self.one_recording)):
             self._discard()
             return
         try:

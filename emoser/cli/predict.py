@@ -13,6 +13,7 @@ from emoser.cli.options import Settings, audio_options, inputs_argument, model_o
 
 if TYPE_CHECKING:
     from emoser.cli.job import Source
+    from emoser.models.utterance import UtteranceModel
     from emoser.results import Failure, Prediction
 
 
@@ -82,7 +83,15 @@ def predict(
         results = model.stream(sources, channel=settings.channel, batch_size=settings.batch_size, min_confidence=min_confidence)
         return results if allowed == model.labels else _among(results, allowed, min_confidence)
 
-    return job.run_over(expanded, inputs, settings, Header("predict", job.model_block(model, allowed), scores), stream)
+    header = Header(
+        "predict",
+        job.model_block(model, allowed),
+        scores,
+        transcripts=writes_transcripts(model),
+        channel=settings.channel,
+        min_confidence=min_confidence or 0.0,
+    )
+    return job.run_over(expanded, inputs, settings, header, stream)
 
 
 def _with_several(
@@ -114,7 +123,20 @@ def _with_several(
             yield result if labels is None or name is None else restrict(result, allowed[name], min_confidence)  # type: ignore[arg-type]
 
     blocks = tuple(job.model_block(model, allowed[name]) | {"name": name} for name, model in zip(names, models, strict=True))
-    return job.run(inputs, settings, Header("predict", None, scores, blocks), stream)
+    header = Header(
+        "predict",
+        None,
+        scores,
+        blocks,
+        transcripts=any(map(writes_transcripts, models)),
+        channel=settings.channel,
+        min_confidence=min_confidence or 0.0,
+    )
+    return job.run(inputs, settings, header, stream)
+
+
+def writes_transcripts(model: UtteranceModel) -> bool:
+    return model.checkpoint.task == "transducer"
 
 
 def choose_labels(wanted: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple
 from emoser.cli.inputs import STDIN
 from emoser.errors import UsageError
 from emoser.formats import Header
-from emoser.results import SCHEMA
+from emoser.results import SCHEMA, SILENCE
 
 FIELD = {"predict": "scores", "embed": "embedding", "check": "findings", "diarize": "segments"}
+ROUNDING = 1e-5  # by which a score in the file may differ from the one that was compared
 CURE = "give another file with -o, or remove this one"
 
 
@@ -79,6 +80,7 @@ def _is_result(record: dict[str, Any]) -> bool:
         and isinstance(model, dict)
         and isinstance(model.get("name", ""), str)
         and isinstance(scores, dict)
+        and all(isinstance(part, dict) for part in record.get("segments", ()))
     )
 
 
@@ -96,7 +98,30 @@ def _judged(record: dict[str, Any], header: Header, where: str) -> _Line:
         raise UsageError(f"{where} has the labels {', '.join(record['scores'])}, this run {', '.join(labels)}; {CURE}")
     if live or (result and file in (None, STDIN)):
         return _Line("stays", file, model)
+    if result:
+        _check_options(record, header, where)
     return _Line("again" if failed else "done", file, model, record.get("channel"))
+
+
+def _check_options(record: dict[str, Any], header: Header, where: str) -> None:
+    """Raises UsageError for a result that other options gave, as far as it shows: skipped, it would pass for one of this run."""
+    channel = record.get("channel")
+    if header.channel is not None:
+        wanted = isinstance(channel, int) if header.channel == "each" else channel == (None if header.channel == "mix" else header.channel)
+        if not wanted:
+            of = "all channels mixed" if channel is None else f"channel {channel}"
+            raise UsageError(f"{where} is of {of}, this run has --channel {header.channel}; {CURE}")
+    scored = [record] if header.kind == "predict" else [part for part in record.get("segments", ()) if part.get("label") != SILENCE]
+    for part in scored:
+        confidence, unsure = part.get("confidence", header.min_confidence), "low_confidence" in part.get("warnings", ())
+        if unsure != (confidence < header.min_confidence) and abs(confidence - header.min_confidence) > ROUNDING:
+            marked = "marked" if unsure else "not marked"
+            raise UsageError(f"{where}: a score of {confidence:.2f} is {marked} as low, this run has another --min-confidence; {CURE}")
+    if header.kind == "diarize":
+        if (record.get("transcript") is not None) != header.transcripts:
+            raise UsageError(f"{where} was made {'without' if header.transcripts else 'with'} --subtitles; {CURE}")
+        if not header.speakers and any("speaker" in part for part in scored):
+            raise UsageError(f"{where} was made with --speakers; {CURE}")
 
 
 def _labels(model: dict[str, Any], header: Header, where: str) -> Sequence[str]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoser.cli import job
+from emoser.cli.output import check_target, identities
 from emoser.cli.progress import Bar
-from emoser.diarization.references import Reference, read_references
+from emoser.diarization.references import Reference, files_of, read_references
 from emoser.errors import AudioValueError, UsageError
 from emoser.metrics.diarization import NEUTRAL
 from emoser.results import SILENCE, Failure
@@ -32,6 +33,7 @@ def evaluated(
     """
     channel = settings.channel if isinstance(settings.channel, int) else None
     references = read_references(Path(reference), None if audio is None else Path(audio), renamed, channel)
+    check_target(settings.output, identities([*map(str, files_of(Path(reference))), *(each.file for each in references)]))
     references, left_out = known_to_all(references, {name: model.labels for name, model in models.items()})
     recordings: dict[int, Recording] = {}
     broken: dict[int, Failure] = {}

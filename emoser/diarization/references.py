@@ -57,10 +57,9 @@ def read_references(
     root = audio or (path if path.is_dir() else path.parent)
     if not path.exists():
         raise UsageError(f"{path}: no such reference; give ZED.json, an .rttm, .TextGrid or .csv file, or a folder of these")
-    files = sorted(each for each in path.rglob("*") if each.suffix.lower() in (".rttm", ".textgrid")) if path.is_dir() else [path]
     names = _Names(root)
     found: dict[str, Reference] = {}
-    for file in files:
+    for file in files_of(path):
         for name, lines in _lines_of(file, root, names, channel).items():
             if name in found:
                 raise UsageError(f"{file}: {name} has a reference already, in another file")
@@ -69,6 +68,11 @@ def read_references(
     if not found:
         raise UsageError(f"{path}: it holds no reference")
     return list(found.values())
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of references in a folder, or the one that `path` is."""
+    return sorted(each for each in path.rglob("*") if each.suffix.lower() in (".rttm", ".textgrid")) if path.is_dir() else [path]
 
 
 def _lines_of(file: Path, root: Path, names: _Names, channel: int | None) -> dict[str, _Lines]:
@@ -90,7 +94,9 @@ def _zed(file: Path, root: Path) -> dict[str, _Lines]:
         for entry in json.loads(_text(file)).values():
             name = str(root / entry["wav"].removeprefix("datafolder").lstrip("/"))
             segments = [(float(each["start"]), float(each["end"]), str(each["emo"])) for each in entry["emotion"]]
-            found[name] = _Lines(segments, {str(entry["speaker"])} if entry.get("speaker") else set())
+            lines = found.setdefault(name, _Lines())
+            lines.segments += segments
+            lines.speakers |= {str(entry["speaker"])} if entry.get("speaker") else set()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         form = '{"id": {"wav": "datafolder/a.wav", "emotion": [{"emo": "sad", "start": 0.5, "end": 2}]}}'
         raise UsageError(f"{file}: not in the form of ZED.json, which is {form} ({type(error).__name__}: {error})") from None
@@ -121,6 +127,13 @@ def _rttm(file: Path, names: _Names, channel: int | None) -> dict[str, _Lines]:
 
 
 def _table(file: Path, root: Path) -> dict[str, _Lines]:
+    try:
+        return _rows(file, root)
+    except csv.Error as error:
+        raise UsageError(f"{file}: cannot read it as a table: {error}") from None
+
+
+def _rows(file: Path, root: Path) -> dict[str, _Lines]:
     rows = csv.DictReader(_text(file).splitlines(), delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
     there = rows.fieldnames or ()
     columns = [next((name for name in allowed if name in there), None) for allowed in (FILES, ("start",), ("end",), LABELS)]

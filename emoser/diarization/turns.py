@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -38,6 +39,8 @@ def read_turns(path: Path) -> dict[str, list[Turn]]:
             continue
         try:
             start, duration, channel = float(fields[3]), float(fields[4]), int(fields[2])
+            if not (0 <= start < math.inf and 0 <= duration < math.inf):
+                raise ValueError
             turn = Turn(start, start + duration, fields[7], max(0, channel - 1))
         except (IndexError, ValueError):
             raise UsageError(

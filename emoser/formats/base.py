@@ -5,7 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from emoser.audio import Channel
 
 Kind = Literal["predict", "embed", "check", "diarize"]
 
@@ -22,13 +25,19 @@ class Header:
 
     `model` is the block `{"name", "labels", "sha256", "runtime", "device"}` of emoser/1; None for `check`, which runs no checkpoint.
     `models` are such blocks where several checkpoints answer, and `model` is None; each result then names its own.
-    `scores`: a table shows one column a label instead of the runner-up.
+    `scores`: a table shows one column a label instead of the runner-up. `transcripts`: results tell what was said, too; `speakers`: and by
+    whom, where that is known. `channel`: as in the audio contract, None where it means nothing. `min_confidence`: the score below which a
+    result carries `low_confidence`.
     """
 
     kind: Kind
     model: dict[str, Any] | None = None
     scores: bool = False
     models: tuple[dict[str, Any], ...] = ()
+    transcripts: bool = False
+    speakers: bool = False
+    channel: Channel | None = None
+    min_confidence: float = 0.0
 
     @property
     def labels(self) -> list[str]:

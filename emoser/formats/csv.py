@@ -27,7 +27,8 @@ class Csv(Writer):
         self._waiting: list[dict[str, Any]] = []
         if header.kind == "predict":
             named = ["model"] if header.models else []
-            self._start(["file", *named, "channel", "duration", "label", "confidence", *header.labels, "warnings", "error"])
+            said = ["transcript"] if header.transcripts else []
+            self._start(["file", *named, "channel", "duration", "label", "confidence", *header.labels, *said, "warnings", "error"])
         elif header.kind == "diarize":
             self._start(["file", "channel", *SEGMENT, *header.labels, "speaker", "warnings", "error"])
         elif header.kind == "check":

@@ -69,7 +69,7 @@ def segments_of_frames(labels: Sequence[str], hop: float, window: float | None =
 
 
 def covering(segments: Iterable[Segment], duration: float, neutral: str = NEUTRAL) -> list[Segment]:
-    """A reference with its gaps filled by neutral, from 0 to `duration`.
+    """A reference with its gaps filled by neutral, from 0 to `duration`; what lies outside of that is cut off.
 
     >>> covering([(0.5, 1.0, "sad")], 1.5)
     [(0.0, 0.5, 'neutral'), (0.5, 1.0, 'sad'), (1.0, 1.5, 'neutral')]
@@ -77,9 +77,12 @@ def covering(segments: Iterable[Segment], duration: float, neutral: str = NEUTRA
     filled: list[Segment] = []
     end = 0.0
     for start, stop, label in _checked(segments):
+        start, stop = max(start, 0.0), min(stop, duration)
+        if start >= stop:
+            continue
         if start > end + TOLERANCE:
             filled.append((end, start, neutral))
-        filled.append((start, min(stop, duration), label))
+        filled.append((start, stop, label))
         end = stop
     if end < duration - TOLERANCE:
         filled.append((end, duration, neutral))

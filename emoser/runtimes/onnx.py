@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from functools import lru_cache
@@ -115,9 +116,14 @@ class OnnxRuntime(AdaptableGraph):
         return logits, vectors
 
 
+_REDIRECTING = threading.Lock()
+
+
 def _cuda_session(ort: ModuleType, path: Path, options: Any, providers: list[str]) -> Any:
     """A session that does run on CUDA, or None. Left alone, onnxruntime says on stdout what it could not load, and goes on with the CPU."""
-    with redirect_stdout(io.StringIO()):
+    # Two files of one checkpoint are opened in two threads, and standard output is of the process: one that redirected it while the other
+    # had would put the other's buffer in its place for good.
+    with _REDIRECTING, redirect_stdout(io.StringIO()):
         if hasattr(ort, "preload_dlls"):
             ort.preload_dlls()  # finds CUDA and cuDNN where pip put them (onnxruntime >= 1.21)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from emoser.runtimes.device import check_device, check_threads
 from emoser.runtimes.onnx import check_whole, parse_metadata
 
 EXTRA_FILE = "emoser.json"
+_FILTERING = threading.Lock()
 
 
 class TorchScriptGraph:
@@ -39,7 +41,8 @@ class TorchScriptGraph:
         torch.set_num_threads(self.threads)  # torch has no number per model: this holds for the process
         self._torch = torch
         extra = {EXTRA_FILE: ""}
-        with warnings.catch_warnings():
+        # Filters are of the process, and two files of one checkpoint are opened in two threads: each puts back what it found.
+        with _FILTERING, warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # TorchScript is deprecated upstream (torch 2.10); nothing a user can do
             try:
                 module = torch.jit.load(str(path), map_location=self.device, _extra_files=extra)  # type: ignore[no-untyped-call]

@@ -264,6 +264,13 @@ def test_the_duration_ends_it(emoser: Emoser, talk: Callable[..., Path]) -> None
     cover(result)
 
 
+def test_a_duration_of_no_whole_sample_ends_too(emoser: Emoser) -> None:
+    samples = np.zeros(2 * 44_100, "<i2").tobytes()
+    ran = emoser("listen", "--raw", "s16le:44100", "-", *MODEL, "--duration", "0.50001", stdin=samples)
+    (result,) = ran.json()["results"]
+    assert result["duration"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -296,10 +303,12 @@ def test_a_microphone(emoser: Emoser, tmp_path: Path) -> None:
         "import numpy as np\nclass PortAudioError(Exception): pass\n"
         "def query_devices(device, kind):\n"
         "    if device == 'none': raise ValueError('No input device matching')\n"
-        "    return {'name': 'stand-in', 'default_samplerate': 16000.0}\n"
+        "    return {'name': 'stand-in', 'default_samplerate': 44100.0 if device == 'odd' else 16000.0}\n"
         "class InputStream:\n"
         "    active = True\n"
-        "    def __init__(self, callback, **more): self.callback = callback\n"
+        "    def __init__(self, callback, device, **more):\n"
+        "        if device == 'taken': raise PortAudioError('Device unavailable')\n"
+        "        self.callback = callback\n"
         "    def __enter__(self):\n"
         f"        speech = np.load({str(tmp_path / 'speech.npy')!r})\n"
         "        for start in range(0, len(speech), 1000): self.callback(speech[start:start + 1000, None], 0, 0, 0)\n"
@@ -314,6 +323,10 @@ def test_a_microphone(emoser: Emoser, tmp_path: Path) -> None:
     assert any(segment["label"] != "silence" for segment in result["segments"])
     ran = emoser("listen", *MODEL, "--input-device", "none", env=env)
     assert ran.code == 2 and "no such microphone" in ran.err
+    ran = emoser("listen", *MODEL, "--input-device", "taken", "-o", "out.json", env=env)
+    assert ran.code == 2 and "the microphone cannot be used: Device unavailable" in ran.err and not (tmp_path / "out.json").exists()
+    ran = emoser("listen", *MODEL, "--input-device", "odd", "--duration", "0.50001", env=env)  # 22050.441 samples
+    assert ran.code == 0 and ran.json()["results"][0]["duration"] == 0.5
 
 
 def test_the_live_timeline(registry: Path, talk: Callable[..., Path], tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ from typing import Any
 import miniature
 import numpy as np
 import pytest
+import soundfile
 
 from emoser.adaptation import Reference
 
-from .conftest import COMMAND, VALID, environment, valid_lines
+from .conftest import COMMAND, ROOT, VALID, environment, valid_lines
 
 Emoser = Callable[..., Any]
 Clip = Callable[..., Path]
@@ -85,15 +86,12 @@ def test_interrupted_and_taken_up_again(registry: Path, emoser: Emoser, many: Ca
 def test_interrupted_what_is_done_is_written_and_whole(registry: Path, many: Callable[[int], Path], tmp_path: Path, form: str) -> None:
     many(1500)
     command = "embed" if form == "npz" else "predict"
-    process = start(command, "many", *MODEL, "-o", f"out.{form}", "-v", cwd=tmp_path)
-    until(
-        lambda: (
-            any(size(path) > (0 if form == "npz" else 1000) for path in left_over(tmp_path))
-            or (form == "npz" and bool(left_over(tmp_path)))
-        )
-    )
+    process = start(command, "missing.wav", "many", *MODEL, "-o", f"out.{form}", cwd=tmp_path)
+    assert process.stderr is not None and b"missing.wav" in process.stderr.readline()  # the first result, which is a failure
     if form == "npz":
         time.sleep(0.5)  # its vectors wait elsewhere until the end
+    else:
+        until(lambda: any(size(path) > 1000 for path in left_over(tmp_path)))
     process.send_signal(signal.SIGINT)
     code, err = ended(process)
     assert code == 130
@@ -111,6 +109,7 @@ def test_interrupted_what_is_done_is_written_and_whole(registry: Path, many: Cal
 
         with np.load(tmp_path / "out.npz") as arrays:
             assert len(arrays["embedding"]) == len(arrays["file"]) < 1500
+            assert arrays["failed"].tolist() == ["missing.wav"]
     assert left_over(tmp_path) == []
 
 
@@ -290,6 +289,61 @@ def test_a_file_of_something_else_is_left_alone(emoser: Emoser, clip: Clip, tmp_
     assert words in ran.err
     assert "give another file with -o" in ran.err
     assert (tmp_path / "out.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("predict", ("--channel", "0"), "of all channels mixed, this run has --channel 0"),
+        ("predict", ("--channel", "each"), "of all channels mixed, this run has --channel each"),
+        ("embed", ("--channel", "1"), "of all channels mixed, this run has --channel 1"),
+        ("predict", ("--min-confidence", "1"), "is not marked as low, this run has another --min-confidence"),
+        ("diarize", ("--min-confidence", "1"), "is not marked as low, this run has another --min-confidence"),
+        ("diarize", ("--channel", "each"), "of all channels mixed, this run has --channel each"),
+        ("diarize", ("--html", "page.html"), "page.html, which comes with it, is not there"),
+        ("diarize", ("--frames", "frames/"), "a.npz, which comes with it, is not there"),
+        ("diarize", ("--subtitles", "a.srt"), "was made without --subtitles"),
+    ],
+)
+def test_results_of_other_options_are_left_alone(
+    emoser: Emoser, clip: Clip, tmp_path: Path, command: str, options: tuple[str, ...], words: str
+) -> None:
+    speech = np.tile(soundfile.read(ROOT / "examples" / "clip.wav", dtype="float32")[0][:, None], 2)
+    clip("a.wav", samples=speech)
+    (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:00,200\nmine\n")
+    first = (command, "a.wav", *MODEL, "-o", "out.jsonl")
+    assert emoser(*first).code == 0
+    before = (tmp_path / "out.jsonl").read_bytes()
+    ran = emoser(*first, *options)
+    assert ran.code == 2 and words in ran.err and "give another file with -o" in ran.err
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    (tmp_path / "out.jsonl").unlink()
+    assert emoser(*first, *options).code == 0
+    before = (tmp_path / "out.jsonl").read_bytes()
+    assert emoser(*first, *options).code == 0  # the same options go on
+    assert (tmp_path / "out.jsonl").read_bytes() == before
+    if options[0] not in ("--html", "--frames"):
+        ran = emoser(*first)
+        assert ran.code == 2 and (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def test_a_file_is_kept_by_ctrl_c_before_the_first_result(registry: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("kept\n")
+    os.mkfifo(tmp_path / "a.wav")
+    silent = os.open(tmp_path / "a.wav", os.O_RDWR)  # open, and nothing comes
+    process = start("predict", "a.wav", *MODEL, "-f", "csv", "-o", "out.csv", cwd=tmp_path)
+    until(lambda: bool(left_over(tmp_path)))
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    os.close(silent)
+    assert ended(process)[0] == 130
+    assert (tmp_path / "out.csv").read_text() == "kept\n" and not left_over(tmp_path)
+
+
+def test_an_input_given_twice_counts_twice(emoser: Emoser, clip: Clip) -> None:
+    clip("a.wav", samples=STEREO)
+    assert "\n2 inputs, " in emoser("predict", "a.wav", "a.wav", *MODEL, "-v").err
+    assert "\n2 inputs, " in emoser("predict", "a.wav", "a.wav", *MODEL, "-v", "--channel", "each").err
 
 
 def test_other_formats_replace_the_file_when_all_is_done(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ MODEL = ("-m", "miniature")
         ("diarize", "a.wav", *MODEL, "--subtitles", "a.srt", "-f", "srt", "-o", "."),
         ("evaluate", "test.csv", *MODEL, "-o", "test.csv"),
         ("evaluate", "test.csv", *MODEL, "-f", "json", "-o", "a.wav"),
-        ("evaluate", "--diarization", "test.csv", *MODEL, "-o", "test.csv"),
+        ("evaluate", "--diarization", "turns.csv", *MODEL, "-o", "turns.csv"),
+        ("evaluate", "--diarization", "turns.csv", *MODEL, "-o", "a.wav"),
+        ("evaluate", "--diarization", "turns", *MODEL, "-o", "turns/a.rttm"),
     ],
 )
 def test_what_is_read_is_not_written_over(emoser: Emoser, clip: Clip, tmp_path: Path, arguments: tuple[str, ...]) -> None:
@@ -36,7 +38,10 @@ def test_what_is_read_is_not_written_over(emoser: Emoser, clip: Clip, tmp_path: 
     (tmp_path / "list.txt").write_text("a.wav\n")
     (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:00,200\nmine\n")
     (tmp_path / "test.csv").write_text("path,label\na.wav,sad\n")
-    kept = {name: (tmp_path / name).read_bytes() for name in ("list.txt", "a.srt", "test.csv")}
+    (tmp_path / "turns.csv").write_text("file,start,end,label\na.wav,0,0.1,sad\n")
+    (tmp_path / "turns").mkdir()
+    (tmp_path / "turns" / "a.rttm").write_text("SPEAKER a 1 0 0.1 <NA> <NA> sad <NA> <NA>\n")
+    kept = {name: (tmp_path / name).read_bytes() for name in ("list.txt", "a.srt", "test.csv", "turns.csv", "turns/a.rttm")}
     ran = emoser(*arguments)
     assert ran.code == 2 and "one of the files that are read" in ran.err
     assert (tmp_path / "a.wav").read_bytes() == before
