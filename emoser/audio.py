@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from emoser.decoding import Reader, open_source
 from emoser.errors import AudioDecodeError, AudioError, AudioTooShort, AudioValueError, UsageError
 
+BYTES = "the audio bytes"  # what messages call an input that has no name
 SAMPLE_RATE = 16_000  # Hz, what every model takes and what a bare array is taken for
 SHORTEST = 0.1  # seconds
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz: outside of this a sampling rate is a mistake
@@ -93,7 +94,7 @@ def open_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
     if isinstance(x, str | os.PathLike):
         return _from_file(seekable(Path(x), name), name, name, target_rate, channel)
     if isinstance(x, bytes | bytearray | memoryview):
-        return _from_file(bytes(x), "the audio bytes", None, target_rate, channel)
+        return _from_file(bytes(x), BYTES, None, target_rate, channel)
     if hasattr(x, "read") and not isinstance(x, tuple):
         label = name or "the file object"
         data = _bytes_of(x, label)

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from emoser.errors import EmoserError, MissingExtra
 from emoser.metrics import Reliability
 
+SUFFIXES = (".png", ".svg", ".pdf")
+
 
 class PlotError(EmoserError):
     """The picture cannot be written."""
@@ -22,6 +24,15 @@ def need_matplotlib() -> None:
     """Raises MissingExtra where the extra "plot" is not installed: before the work, not after it."""
     if find_spec("matplotlib") is None:
         raise MissingExtra("A plot", "plot")
+
+
+def check_plot(path: str | Path) -> None:
+    """Raises PlotError for a file that `reliability_diagram` could not write."""
+    target = Path(path)
+    if target.suffix.lower() not in SUFFIXES:
+        raise PlotError(f"{path}: a plot ends in {', '.join(SUFFIXES)}")
+    if not target.parent.is_dir():
+        raise PlotError(f"could not write {path}: there is no folder {target.parent}")
 
 
 def reliability_diagram(found: Mapping[str, tuple[Reliability, float]], path: str | Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from emoser.audio import CLIPPED_SHARE, SAMPLE_RATE, SHORTEST, SILENT_PEAK, clipped_samples, open_file, seekable, source_name
+from emoser.audio import BYTES, CLIPPED_SHARE, SAMPLE_RATE, SHORTEST, SILENT_PEAK, clipped_samples, open_file, seekable, source_name
 from emoser.diarization.activity import CHUNK, THRESHOLD, SpeechActivity
 from emoser.errors import EmoserError
 from emoser.results import Failure
@@ -96,7 +96,7 @@ def check(source: Source, speech: Speech | None = None) -> Quality:
     Raises AudioDecodeError; MissingExtra where the file needs the extra `media`, or the speech model an onnxruntime.
     """
     name = source_name(source)
-    with open_file(seekable(Path(source), name) if isinstance(source, str) else source, name or "the audio bytes") as reader:
+    with open_file(seekable(Path(source), name) if isinstance(source, str) else source, name or BYTES) as reader:
         meter = Meter(reader.rate, reader.channels, speech or bundled_speech(), lossy=reader.lossy)
         for block in reader:
             meter.add(block)
@@ -158,7 +158,7 @@ class Meter:
     def _measure(self, mono: NDArray[np.float32]) -> None:
         self.speech_frames += int((self._speech(mono) > THRESHOLD).sum())
         frames = np.pad(mono.astype(np.float64), (0, -len(mono) % CHUNK)).reshape(-1, CHUNK)
-        levels = _decibels(np.square(frames).mean(axis=1))
+        levels = _decibels(frames.var(axis=1))  # around their mean: an offset is neither voice nor background
         self.levels.append(levels)
         power = np.square(np.abs(np.fft.rfft(frames * self._window, axis=1)))
         np.add.at(self.spectra, _level_index(levels), power)
@@ -229,7 +229,7 @@ def _judge(it: Quality, meter: Meter) -> Generator[Finding, None, None]:
         text = f"sampled at {it.sample_rate / 1000:g} kHz, but there is nothing above {(it.bandwidth or 0) / 1000:.1f} kHz"
         advice = "It comes from a telephone, a narrow-band codec or an 8 kHz file: go back to the source before that."
         yield Finding("narrow_band", "warning", text, advice)
-    if it.clipping > CLIPPED_SHARE:
+    if it.clipping > CLIPPED_SHARE and meter.peak <= 1:  # beyond that nothing was cut off
         text = f"{100 * it.clipping:.1f} % of the samples stand at full scale"
         yield Finding("clipping", "warning", text, "Record with less gain: what was cut off cannot be brought back.")
     if meter.peak > 1 and not meter.lossy:

@@ -153,7 +153,7 @@ def _listed(data: object, path: Path) -> tuple[Checkpoint, ...]:
 
 def _entry(data: object, path: Path, number: int | None = None) -> Checkpoint:
     given = data.get("name") if isinstance(data, dict) else None
-    where = str(path) if number is None else f'{path}, entry {number} ("{given}")'
+    where = str(path) if number is None else f"{path}, entry {number}" + (f' ("{given}")' if isinstance(given, str) else "")
     try:
         return read_record(Checkpoint, data, where, folder=path.parent)
     except RecordError as error:

@@ -139,7 +139,13 @@ def _single_file(path: Path, runtime: Format) -> Resolved:
     form = SUFFIXES[path.suffix]
     if runtime == "torchscript" and form == "onnx":
         raise CheckpointError(f'{path} is an ONNX file: leave runtime="torchscript" out')
-    return Resolved(path=path, format=form, sha256=sha256(path))
+    digest = sha256(path)
+    # The file of an entry is that entry, wherever it lies: it knows more than the file says of itself.
+    for entry in registered().values():
+        for part in entry.parts:
+            if part.sha256 == digest and part.role == "model":
+                return Resolved(path=path, format=form, sha256=digest, checkpoint=entry, part=part)
+    return Resolved(path=path, format=form, sha256=digest)
 
 
 def _from_hub(entry: Checkpoint, part: Part, missing: Path, offline: bool) -> Path:

@@ -212,7 +212,10 @@ def entry(folder: Path, files: dict[str, str], *, hub: dict[str, str] | None = N
             "languages": ["en"],
             "parts": parts,
             "temperature_fitted_on": "nothing",
-            "metrics": [{"corpus": "none", "protocol": "none", "uar": 0.25, "interval": [0.2, 0.3], "clips": 4, "speakers": 2}],
+            "metrics": [
+                {"corpus": "none", "protocol": "none", "uar": 0.5, "interval": [0.2, 0.3], "clips": 2, "speakers": 1},
+                {"corpus": "pooled", "protocol": "none", "uar": 0.25, "interval": [0.2, 0.3], "clips": 4, "speakers": 2},
+            ],
             "commercial_use": True,
             "trained_on": [{"corpus": "none", "license": "CC0-1.0"}],
             "recipe": "training/recipes/miniature.yaml",

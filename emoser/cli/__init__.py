@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -75,6 +77,7 @@ class Emoser(click.Group):
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         """Run and leave with the exit code: 0, 1, 2, 3, 4 or 130 (docs/usage.md)."""
+        _heed_termination()
         try:
             code = super().main(args, prog_name or "emoser", **{**extra, "standalone_mode": False})
             sys.stdout.flush()
@@ -95,6 +98,16 @@ class Emoser(click.Group):
             silence_stdout()
             code = fail(f"could not write the output: {error.strerror}", 1)
         sys.exit(code or 0)
+
+
+def _heed_termination() -> None:
+    """Ends at SIGTERM (`timeout`, a batch system) as at an error: what was done is written, nothing half done is left lying about."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def fail(message: str, code: int) -> int:

@@ -63,7 +63,7 @@ def adapt(inputs: tuple[str, ...], shares: dict[str, float] | None, **shared: An
         entry_of(model.source)
     adapted, failed = adapted_to(expand(inputs), model, settings, shares)
     for failure in failed:
-        job.note(settings, str(failure.error))
+        click.echo(str(failure.error), err=True)  # nothing else holds them, so that -q does not keep them back
     assert adapted.adaptation is not None
     adapted.save(settings.output)
     job.note(settings, f"{settings.output}: {adapted.name}, adapted to {adapted.adaptation.clips} recordings")

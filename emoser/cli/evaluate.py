@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emoser.cli.options import DEFAULT_MODEL, Settings, audio_options, parse_labels, report_options, runtime_options
+from emoser.cli.options import Settings, audio_options, models_options, parse_labels, report_options
 
 if TYPE_CHECKING:
     from emoser.evaluation import Labelled
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def parse_renames(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
     pairs = {}
-    for each in value:
+    for each in (part for given in value for part in given.split(",")):
         theirs, equals, ours = each.partition("=")
         if not (theirs.strip() and equals and ours.strip()):
             raise click.BadParameter(f"{each!r} is not THEIRS=OURS, for instance --rename anger=angry.")
@@ -58,20 +58,17 @@ Exit codes: 0 all done, 1 some file failed (the others are scored), 2 usage,
 )
 @click.argument("manifest", metavar="[MANIFEST]", required=False)
 @click.option("--diarization", metavar="REFERENCE", help="Score emotions over time against these instead.")
-@click.option(
-    "-m",
-    "--model",
-    "models",
-    multiple=True,
-    default=(DEFAULT_MODEL,),
-    show_default=True,
-    metavar="NAME|PATH",
-    help="A name of `emoser models`, a folder or a file; several are compared.",
-)
-@runtime_options
+@models_options
 @audio_options
 @click.option("--labels", callback=parse_labels, metavar="A,B,...", help="Choose among these labels only; clips of others are left out.")
-@click.option("--rename", "renamed", multiple=True, callback=parse_renames, metavar="THEIRS=OURS", help="A label in our words.")
+@click.option(
+    "--rename",
+    "renamed",
+    multiple=True,
+    callback=parse_renames,
+    metavar="THEIRS=OURS,...",
+    help="Labels in our words; separated by commas, or repeated.",
+)
 @click.option("--plot", metavar="FILE", help="A reliability diagram (png, svg, pdf); needs the extra `plot`.")
 @report_options("table", "json", "csv", "markdown")
 def evaluate(
@@ -94,11 +91,12 @@ def evaluate(
     from emoser.cli.predict import choose_labels
     from emoser.errors import UsageError
     from emoser.evaluation import evaluate as evaluated
-    from emoser.evaluation import known_to_all
+    from emoser.evaluation import groups_of, known_to_all
     from emoser.formats.evaluation import WRITERS
-    from emoser.plots import need_matplotlib, reliability_diagram
+    from emoser.plots import check_plot, need_matplotlib, reliability_diagram
 
     settings = Settings(**shared)
+    _check_suffix(settings)
     if settings.channel == "each":
         raise UsageError("--channel each: a label is of a whole recording; take mix, or one channel by its number")
     if diarization is not None:
@@ -110,12 +108,21 @@ def evaluate(
         raise click.MissingParameter(param_hint="'MANIFEST'", param_type="argument")
     if plot is not None:
         need_matplotlib()
+        check_plot(plot)
     clips, failures = read_labelled(manifest, renamed)
     check_target(settings.output, identities([manifest, *(clip.file for clip in clips)]))
     opened = [job.open_model(replace(settings, model=name)) for name in models]
     names = job.told_apart(opened, models)
     known = {name: choose_labels(labels, model.labels) if labels else model.labels for name, model in zip(names, opened, strict=True)}
     clips, left_out = known_to_all(clips, known)
+    groups_of(clips)  # whether speakers are known of all, before all the work
+    if len(set(map(frozenset, known.values()))) > 1:
+        common = [label for label in known[names[0]] if all(label in each for each in known.values())]
+        job.note(
+            settings,
+            f"Warning: the checkpoints choose among different labels, which makes it harder for those with more; to compare them: "
+            f"--labels {','.join(common)}",
+        )
     predictions, broken = _predicted(clips, opened, settings)
     for failure in (*failures, *broken.values()):
         job.note(settings, str(failure.error))
@@ -175,11 +182,23 @@ def _scores(prediction: Prediction | Failure, labels: tuple[str, ...]) -> list[f
     return [scores[label] / total for label in labels]
 
 
+def _path(settings: Settings) -> Path | None:
+    return None if settings.output in (None, "-") else Path(str(settings.output))
+
+
+def _check_suffix(settings: Settings) -> None:
+    from emoser.cli.output import check_suffix
+    from emoser.formats.evaluation import SUFFIXES
+
+    path = _path(settings)
+    check_suffix(settings.output, settings.format, known=path is None or path.suffix.lower() in SUFFIXES)
+
+
 def _write(settings: Settings, writers: Mapping[str, Callable[[Any, list[Failure]], str]], result: Any, failures: list[Failure]) -> None:
     from emoser.cli.output import replace_text
     from emoser.formats.evaluation import SUFFIXES
 
-    path = None if settings.output in (None, "-") else Path(str(settings.output))
+    path = _path(settings)
     by_name = SUFFIXES.get(path.suffix.lower()) if path else None
     chosen = settings.format or by_name or ("table" if path is None and sys.stdout.isatty() else "json")
     text = writers[chosen](result, failures)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
+from emoser.audio import BYTES
 from emoser.cli import INTERRUPTED, fail, silence_stdout
 from emoser.cli.folder import Folder
 from emoser.cli.inputs import STDIN, expand, source
@@ -195,6 +196,8 @@ def _chain(failures: list[Failure], results: Iterable[Result]) -> Iterator[Resul
     yield from failures
     for result in results:
         # Bytes have no name of their own.
+        if result.file is None and isinstance(result, Failure):
+            result.error.args = (str(result.error).replace(BYTES, "standard input"),)
         yield result if result.file is not None else replace(result, file=STDIN)
 
 

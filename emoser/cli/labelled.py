@@ -11,15 +11,15 @@ from emoser.errors import UsageError
 from emoser.evaluation import Labelled
 from emoser.results import Failure
 
-NEEDED = ("path", "label")
-KNOWN = (*NEEDED, "speaker", "corpus")
+FILES, LABELS = ("path", "file"), ("label", "emotion")  # what the needed columns may be called, the first preferred
+KNOWN = ("path (or file)", "label (or emotion)", "speaker", "corpus")
 
 
 def read_labelled(name: str, renamed: dict[str, str]) -> tuple[list[Labelled], list[Failure]]:
     """The clips of a manifest, in its order, and what was named but holds no audio; `renamed` maps its labels to ours.
 
-    A CSV has a header with the columns path and label and, if known, speaker and corpus; paths start from its folder. In a folder, each
-    folder directly below it is named by the label of all audio in it. Raises UsageError for anything else.
+    A CSV has a header with the columns path (or file), label (or emotion) and, if known, speaker and corpus; paths start from its folder.
+    In a folder, each folder directly below it is named by the label of all audio in it. Raises UsageError for anything else.
     """
     path = Path(name)
     if path.is_dir():
@@ -51,17 +51,19 @@ def _table(path: Path) -> list[Labelled]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
-            lacking = [column for column in NEEDED if column not in (reader.fieldnames or ())]
+            there = reader.fieldnames or ()
+            columns = [next((name for name in names if name in there), "") for names in (FILES, LABELS)]
+            lacking = [names[0] for names, column in zip((FILES, LABELS), columns, strict=True) if not column]
             if lacking:
-                there = ", ".join(reader.fieldnames or ()) or "nothing"
-                raise UsageError(f"{path}: no column {' and '.join(lacking)} in the first line, but {there}; read: {', '.join(KNOWN)}")
+                found = ", ".join(there) or "nothing"
+                raise UsageError(f"{path}: no column {' and '.join(lacking)} in the first line, but {found}; read: {', '.join(KNOWN)}")
             clips = []
             for number, row in enumerate(reader, start=2):
-                cells = {column: (row.get(column) or "").strip() for column in KNOWN}
-                if not cells["path"] or not cells["label"]:
+                name, label, speaker, corpus = ((row.get(column) or "").strip() for column in (*columns, "speaker", "corpus"))
+                if not name or not label:
                     raise UsageError(f"{path}, line {number}: path or label is empty")
-                file_name = os.path.join(path.parent, cells["path"])  # noqa: PTH118  an absolute path stays as it is
-                clips.append(Labelled(file_name, cells["label"], cells["speaker"], cells["corpus"]))
+                file_name = os.path.join(path.parent, name)  # noqa: PTH118  an absolute path stays as it is
+                clips.append(Labelled(file_name, label, speaker, corpus))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
     return clips

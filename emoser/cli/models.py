@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from emoser.checkpoints import Checkpoint
 
 
+POOLED = "pooled"  # as the registry calls the figure of all corpora's test clips together
+
+
 @click.command(
     short_help="List the checkpoints.",
     epilog="""\b
@@ -21,7 +24,9 @@ Examples:
   emoser models -f json
 
 \b
-UAR is the unweighted average recall, a share of one, with its 95 % interval.
+UAR is the unweighted average recall, a share of one, with its 95 % interval, of
+the test speakers of all corpora together; `emoser info NAME` gives each corpus.
+The size is that of the files that `-m NAME` loads.
 """,
 )
 @click.option("--commercial", is_flag=True, help="Only those whose licence, and that of the data behind them, allows commercial use.")
@@ -41,8 +46,8 @@ def models(commercial: bool, format: str | None) -> int:
         return 0
     table = grid("name", "UAR", "labels", "size", "licence", "commercial", wrap=4)
     for entry in entries:
-        best = entry.metrics[0] if entry.metrics else None
-        uar = f"{best.uar:.2f} ({best.interval[0]:.2f}-{best.interval[1]:.2f})" if best else "-"
+        pooled = next((metric for metric in entry.metrics if metric.corpus == POOLED), None)
+        uar = f"{pooled.uar:.2f} ({pooled.interval[0]:.2f}-{pooled.interval[1]:.2f})" if pooled else "-"
         weight = size(_size(entry)) if entry.parts else f"of {len(entry.members)}"
         table.add_row(entry.name, uar, str(len(entry.labels)), weight, entry.license, "yes" if entry.commercial_use else "no")
     screen().print(table)
@@ -50,5 +55,6 @@ def models(commercial: bool, format: str | None) -> int:
 
 
 def _size(entry: Checkpoint) -> int:
-    """Bytes of the smallest set of files that answers."""
-    return min(sum(part.size for part in entry.files(*kind)) for kind in entry.kinds)
+    """Bytes of the files that answer where nothing else is asked for."""
+    kind = next((kind for kind in entry.kinds if kind[0] == "onnx"), entry.kinds[0])
+    return sum(part.size for part in entry.files(*kind))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -80,19 +81,46 @@ def shares_option(command: Command) -> Command:
     return click.option("--shares", callback=parse_shares, metavar=f"A=X,B=Y,...|{EVEN}", help=text)(command)
 
 
+def parse_models(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """The names after -m, which may stand in one, separated by commas, or each after a -m of its own. What is there is a path, whatever
+    commas it holds."""
+    names: list[str] = []
+    for each in value:
+        names += [each] if os.path.exists(each) else [part.strip() for part in each.split(",")]  # noqa: PTH110  quicker to import
+    if not all(names):
+        raise click.BadParameter(f"{','.join(value)!r} names no checkpoint, or nothing between two commas.")
+    return tuple(names)
+
+
+def parse_model(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str:
+    names = parse_models(ctx, param, value)
+    if len(names) > 1:
+        raise click.BadParameter(f"{', '.join(names)}: `emoser {ctx.info_name}` takes one checkpoint.")
+    return names[0]
+
+
+def models_options(command: Command) -> Command:
+    """-m for several checkpoints, and where they run."""
+    return _all(command, _model_option("models", parse_models, "several are given as A,B."), runtime_options)
+
+
 def model_options(command: Command) -> Command:
-    """-m and where it runs."""
-    return _all(
-        command,
-        click.option(
-            "-m",
-            "--model",
-            default=DEFAULT_MODEL,
-            show_default=True,
-            metavar="NAME|PATH",
-            help="A name of `emoser models`, a folder or a file.",
-        ),
-        runtime_options,
+    """-m for one checkpoint, and where it runs."""
+    return _all(command, _model_option("model", parse_model), runtime_options)
+
+
+def _model_option(name: str, parse: Callable[[click.Context, click.Parameter, tuple[str, ...]], Any], more: str = "") -> Callable[..., Any]:
+    what = "A name of `emoser models`, a folder or a file"
+    return click.option(
+        "-m",
+        "--model",
+        name,
+        multiple=True,
+        default=(DEFAULT_MODEL,),
+        show_default=True,
+        callback=parse,
+        metavar="NAME|PATH",
+        help=f"{what}; {more}" if more else f"{what}.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
@@ -25,6 +26,7 @@ class OutputError(EmoserError):
     """The results cannot be written: a full disk, a folder that is missing or protected."""
 
 
+DESCRIPTOR = re.compile(r"/dev/(?:(stdout|stderr)|fd/(\d+))")
 Identity = tuple[int, int]  # of a file: its device and its number there
 
 
@@ -51,11 +53,21 @@ def check_target(path: str | None, read: frozenset[Identity]) -> None:
         raise OutputError(f"could not write {path}: {os.strerror(errno.ENOENT)}")
 
 
+def check_suffix(path: str | None, format: str | None, *, known: bool) -> None:
+    """Raises UsageError where the format follows from the name after -o, and its suffix is that of none."""
+    if path is not None and format is None and not known and (suffix := Path(path).suffix):
+        raise UsageError(f"-o {path}: no format is known by {suffix}; say with -f what it is to be")
+
+
 def replace_text(path: str, text: str) -> None:
     """Writes `text` beside the file, and then in its place. Raises OutputError."""
     target = Path(path).resolve()
     part = _beside(target)
     try:
+        if stream := _descriptor(path):
+            with stream:
+                stream.write(text.encode("utf-8", "surrogateescape"))
+            return
         if target.exists() and not target.is_file():  # a device or a named pipe
             target.write_text(text, encoding="utf-8", errors="surrogateescape")
             return
@@ -66,6 +78,16 @@ def replace_text(path: str, text: str) -> None:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(f"could not write {path}: {error.strerror}") from error
+
+
+def _descriptor(path: str) -> BinaryIO | None:
+    """What `/dev/stdout`, `/dev/stderr`, `/dev/fd/N` and `>(command)` stand for, as a stream of its own: behind the name may be a pipe,
+    which has none, or a file that the shell writes to as well, which must not be replaced."""
+    found = DESCRIPTOR.fullmatch(path)
+    if found is None:
+        return None
+    number = {"stdout": 1, "stderr": 2}.get(found[1]) or int(found[2])
+    return os.fdopen(os.dup(number), "wb")
 
 
 def _beside(target: Path) -> Path:
@@ -91,6 +113,7 @@ class Output:
     ) -> None:
         self.path = None if path in (None, "-") else path
         self.on_terminal = self.path is None and sys.stdout.isatty()
+        check_suffix(self.path, format, known=self.path is None or for_suffix(self.path) is not None)
         self.format = format or (for_suffix(self.path) if self.path else None) or ("table" if self.on_terminal else "json")
         self.done: Counter[str] = Counter()
         self._header = header
@@ -172,6 +195,8 @@ class Output:
         if path.is_dir():
             raise UsageError(f"-o {self.path} is a folder; give a file, for instance -o {path / ('out' + self._writer.extension)}")
         check_target(self.path, self._read)
+        if stream := _descriptor(self.path):
+            return stream
         self._target = path.resolve()  # through a symbolic link: the file behind it is replaced, not the link
         exists = self._target.exists()
         if exists and not stat.S_ISREG(self._target.stat().st_mode):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from emoser.cli.options import Settings, audio_options, inputs_argument, model_options, output_options, parse_labels, shares_option
+from emoser.cli.options import Settings, audio_options, inputs_argument, models_options, output_options, parse_labels, shares_option
 
 if TYPE_CHECKING:
     from emoser.cli.job import Source
@@ -36,7 +35,7 @@ Exit codes: 0 all done, 1 some input failed (the others are written), 2 usage,
 """,
 )
 @inputs_argument
-@model_options
+@models_options
 @audio_options
 @click.option("--min-confidence", type=click.FloatRange(0, 1), metavar="X", help="Below this score, add the warning `low_confidence`.")
 @click.option(
@@ -48,6 +47,7 @@ Exit codes: 0 all done, 1 some input failed (the others are written), 2 usage,
 @output_options("table", "json", "jsonl", "csv")
 def predict(
     inputs: tuple[str, ...],
+    models: tuple[str, ...],
     min_confidence: float | None,
     labels: tuple[str, ...] | None,
     adapt: bool,
@@ -66,10 +66,9 @@ def predict(
 
     if shares is not None and not adapt:
         raise click.UsageError("--shares is for --adapt: it says how often emotions occur among the recordings.")
-    settings = Settings(**shared)
-    names = tuple(dict.fromkeys(name.strip() for name in settings.model.split(",") if name.strip()))
-    if len(names) > 1 and not Path(settings.model).exists():
-        return _with_several(inputs, settings, names, min_confidence, labels, adapt, scores)
+    settings = Settings(model=models[0], **shared)
+    if len(models) > 1:
+        return _with_several(inputs, settings, models, min_confidence, labels, adapt, scores)
     model = job.open_model(settings)
     expanded = expand(inputs)
     if adapt:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Literal
 
 from emoser.audio import Channel, check_channel
@@ -16,8 +16,10 @@ Each = Literal["each"]
 
 
 def check_many(inputs: object) -> None:
-    """Raises UsageError for one recording where many are expected: a name would be taken letter by letter."""
-    if isinstance(inputs, (str, bytes, bytearray, os.PathLike)):
+    """Raises UsageError for one recording where many are expected: a name would be taken letter by letter, an array sample by sample."""
+    pair = isinstance(inputs, tuple) and len(inputs) == 2 and hasattr(inputs[0], "__array__") and isinstance(inputs[1], Real)
+    one = pair or hasattr(inputs, "read") or (hasattr(inputs, "__array__") and getattr(inputs, "ndim", 1) > 0)
+    if one or isinstance(inputs, (str, bytes, bytearray, os.PathLike)):
         raise UsageError("one recording was given where many are expected; put it into a list")
 
 
@@ -36,7 +38,7 @@ class Options:
         size, least = self.batch_size, self.min_confidence
         if self.kind not in ("predict", "embed"):
             raise UsageError(f'kind is {self.kind!r}; allowed: "predict", "embed"')
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+        if size is not None and (isinstance(size, bool) or not isinstance(size, Integral) or size < 1):
             raise UsageError(f"batch_size is {size!r}; a whole number from 1 is needed, or None")
         if least is not None and not (isinstance(least, Real) and 0 <= least <= 1):
             raise UsageError(f"min_confidence is {least!r}; a number from 0 to 1 is needed, or None")

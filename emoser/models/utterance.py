@@ -342,6 +342,8 @@ class UtteranceModel(Diarizing, Adapting):
         windows = [(i, start, stop) for i, clip in enumerate(clips) for start, stop in equal_windows(len(clip.waveform), longest)]
         lengths = [stop - start for _, start, stop in windows]
         found: dict[int, T] = {}
+        if len(lengths) > 1 and self._runtime.alone:
+            batch_size = 1
         for batch in plan_batches(lengths, batch_size=batch_size, budget=BATCH_SECONDS[self.device] * rate):
             waveform, samples = padded([clips[i].waveform[start:stop] for i, start, stop in (windows[w] for w in batch)])
             found.update(zip(batch, each(waveform, samples), strict=True))

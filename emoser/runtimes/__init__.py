@@ -53,6 +53,11 @@ class Runtime(Protocol):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
+    @property
+    def alone(self) -> bool:
+        """Whether what it gives for a clip depends on all else in the batch, so that each is to be run by itself."""
+        ...
+
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         """waveform: (batch, samples), each row padded with zeros; lengths: (batch,), true samples of each row."""
         ...

@@ -38,6 +38,7 @@ class EnsembleRuntime:
         self._members = tuple(members)
         first = members[0].runtime
         self.name, self.device, self.threads = first.name, first.device, first.threads
+        self.alone = any(member.runtime.alone for member in members)
 
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         found = [member.runtime.run(waveform, lengths) for member in self._members]

@@ -30,6 +30,10 @@ class PartsRuntime:
         self.name, self.device, self.threads = encoder.name, encoder.device, encoder.threads
         self.metadata: Mapping[str, Any] = readout.metadata
 
+    @property
+    def alone(self) -> bool:
+        return self._encoder.alone or self._readout.alone
+
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         states, starts = self._states(waveform, lengths)
         found = self._readout(states)

@@ -23,6 +23,7 @@ class TorchScriptGraph:
     """Any TorchScript file: named arrays -> named arrays. Its own arguments have no names: `inputs` and `outputs` give them, in order."""
 
     name = "torchscript"
+    alone = False
 
     def __init__(
         self, path: Path, inputs: tuple[Port, ...], outputs: tuple[Port, ...], *, device: str = "auto", threads: int | None = None

@@ -422,6 +422,38 @@ def test_a_pipe_that_is_closed_before_anything_was_said(registry: Path, tmp_path
         assert ended(process) == (0, "")
 
 
+def test_a_descriptor_is_written_to_not_replaced(registry: Path, clip: Clip, tmp_path: Path) -> None:
+    clip("a.wav")
+    command = [*COMMAND, "predict", "a.wav", *MODEL, "-f", "csv", "-o"]
+    whole = subprocess.run([*command, "-"], cwd=tmp_path, env=environment(), capture_output=True, check=True).stdout
+    piped = subprocess.run([*command, "/dev/stdout"], cwd=tmp_path, env=environment(), capture_output=True, check=True)
+    assert piped.stdout == whole and whole.startswith(b"file,")
+    with (tmp_path / "out").open("wb") as out:
+        out.write(b"before\n")
+        out.flush()
+        subprocess.run([*command, "/dev/stdout"], cwd=tmp_path, env=environment(), stdout=out, check=True)
+        out.write(b"after\n")
+    assert (tmp_path / "out").read_bytes() == b"before\n" + whole + b"after\n"
+
+
+def test_an_unknown_suffix_is_asked_about(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    clip("a.wav")
+    ran = emoser("predict", "a.wav", *MODEL, "-o", "out.xyz")
+    assert ran.code == 2 and "no format is known by .xyz" in ran.err and not (tmp_path / "out.xyz").exists()
+    assert emoser("predict", "a.wav", *MODEL, "-f", "csv", "-o", "out.xyz").code == 0
+    (tmp_path / "t.csv").write_text("path,label\na.wav,sad\n")
+    assert emoser("evaluate", "t.csv", *MODEL, "-o", "scores.xyz").code == 2
+
+
+def test_what_is_done_is_written_at_termination(registry: Path, many: Callable[[int], Path], tmp_path: Path) -> None:
+    many(1500)
+    process = start("predict", "missing.wav", "many", *MODEL, "-o", "out.csv", cwd=tmp_path)
+    assert process.stderr is not None and b"missing.wav" in process.stderr.readline()  # the first result, which is a failure
+    process.terminate()
+    assert ended(process)[0] == 128 + signal.SIGTERM
+    assert (tmp_path / "out.csv").read_bytes().endswith(b"\n") and not left_over(tmp_path)
+
+
 def test_a_device_or_named_pipe_is_written_to_not_replaced(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
     clip()
     os.mkfifo(tmp_path / "fifo")

@@ -45,3 +45,19 @@ def test_what_cannot_be(emoser: Emoser, clip: Callable[..., Path]) -> None:
     clip("a.wav")
     assert emoser("predict", "a.wav", "-m", "miniature,nothing").code == 3
     assert "--adapt is for one" in emoser("predict", "a.wav", *BOTH, "--adapt").err
+
+
+def test_several_are_named_one_by_one_or_with_commas(emoser: Emoser, clip: Callable[..., Path], tmp_path: Path) -> None:
+    clip("a.wav")
+    apart = emoser("predict", "a.wav", "-m", "miniature", "-m", "miniature-nc")
+    assert apart.code == 0 and apart.out == emoser("predict", "a.wav", *BOTH).out
+    twice = emoser("predict", "a.wav", "-m", "miniature,miniature")
+    assert twice.code == 2 and "-m names the same checkpoint twice" in twice.err
+    for names in ("miniature,", ","):
+        assert emoser("predict", "a.wav", "-m", names).code == 2
+    (tmp_path / "t.csv").write_text("file,emotion\na.wav,sad\n")
+    found = emoser("evaluate", "t.csv", *BOTH).json()
+    assert [each["name"] for each in found["evaluation"]["checkpoints"]] == ["miniature", "miniature-nc"]
+    for command in ("diarize", "embed"):
+        ran = emoser(command, "a.wav", *BOTH)
+        assert ran.code == 2 and "takes one checkpoint" in ran.err

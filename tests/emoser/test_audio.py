@@ -193,7 +193,7 @@ def test_channels_first_and_last_are_the_same() -> None:
     assert load_audio(sine(), channel="each")[0].channel == 0
 
 
-@pytest.mark.parametrize("shape", [(16000, 16000), (9, 16000), (4, 4), (1, 1, 16000), (), (3,) * 4])
+@pytest.mark.parametrize("shape", [(16000, 16000), (9, 16000), (4, 4), (1, 1, 16000), (), (3,) * 4, (0, 16000), (16000, 0)])
 def test_ambiguous_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(AudioValueError, match=r"array of shape|no audio"):
         load_audio(np.zeros(shape, np.float32))
@@ -345,3 +345,8 @@ def test_clipping_is_worth_a_warning_and_a_single_peak_is_not() -> None:
     voice[100] = 1.0
     (clean,) = load_audio(voice)
     assert clean.warnings == ()
+    # Mixing lowers what one channel was clipped at, and does not mend it.
+    for loud, code in ((np.clip(4 * voice, -1, 1), "clipping"), (4 * voice, "clipped_range")):
+        (mixed,) = load_audio(np.stack([loud, 0 * voice]))
+        assert mixed.warnings == (code,)
+        assert [clip.warnings for clip in load_audio(np.stack([loud, 0 * voice]), channel=1)] == [()]

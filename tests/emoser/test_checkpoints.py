@@ -63,6 +63,8 @@ def test_entries_are_typed(registry: Path) -> None:
         (lambda e: e.update(temperature=0), "temperature: must be above zero"),
         (lambda e: e.update(temperature=True), "expected a number, got True"),
         (lambda e: e.update(longest_window=float("inf")), "expected a number, got inf"),
+        (lambda e: e.update(longest_window=10**400), "expected a number, got 1000"),
+        (lambda e: e.update(name=[["much"] * 100] * 100), r"name: expected text, got \[\[.{1,500}$"),
         (lambda e: e.update(labels=["happy", "happy"]), "each once"),
         (lambda e: e.update(labels="happy"), "expected a list"),
         (lambda e: e["golden"].update(logits=[1.0]), "1 logits for 4 labels"),

@@ -195,7 +195,8 @@ def test_turns_are_read(tmp_path: Path) -> None:
     assert [turn.speaker for turn in turns_of(turns, "a.wav", 1)] == ["anna"]
     assert turns_of(turns, "other.wav", None) == []
     assert turns_of({"a": turns["a"]}, "other.wav", None) == turns["a"]
-    for text, words in (("SPEAKER a 1 zero 1\n", "line 1"), ("", "no SPEAKER line")):
+    wrong = [f"SPEAKER a 1 {times} <NA> <NA> anna <NA> <NA>\n" for times in ("zero 1", "nan 1", "1 -5", "0 inf")]
+    for text, words in (*((line, "line 1") for line in wrong), ("", "no SPEAKER line")):
         path.write_text(text)
         with pytest.raises(UsageError, match=words):
             read_turns(path)

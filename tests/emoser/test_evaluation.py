@@ -87,6 +87,12 @@ def test_checkpoints_are_compared_on_the_same_draws_whatever_the_order_of_their_
     assert {item.first for item in result.comparisons} == {"first"}
 
 
+def test_no_corpus_is_called_as_all_together() -> None:
+    found = [Labelled(clip.file, clip.label, clip.speaker, "pooled" if clip.corpus == "c0" else clip.corpus) for clip in clips()]
+    with pytest.raises(UsageError, match='a corpus is called "pooled"'):
+        evaluate(found, {"a": scores_for(found, 0.6)}, {"a": LABELS})
+
+
 def test_a_corpus_by_itself_is_not_shown_twice() -> None:
     found = clips(corpora=1)
     result = evaluate(found, {"m": scores_for(found, 0.5)}, {"m": LABELS}, repeats=50)

@@ -154,6 +154,14 @@ def test_a_segment_is_found_by_one_of_its_label_that_shares_more_than_half():
         segment_matches([], [], overlap=0.3)
 
 
+def test_what_lies_outside_of_the_file_does_not_count():
+    beyond = [(0.0, 1.0, "sad"), (5.0, 6.0, "sad")]
+    assert eder([(0.0, 6.0, "sad")], beyond, 3.0).rate == pytest.approx(2 / 3)
+    assert eder(beyond, [(0.0, 6.0, "sad")], 3.0).rate == pytest.approx(2 / 3)
+    assert covering(beyond, 3.0) == [(0.0, 1.0, "sad"), (1.0, 3.0, "neutral")]
+    assert boundary_errors([(0.0, 2.0, "sad"), (2.0, 9.0, "happy"), (9.0, 10.0, "sad")], beyond, 3.0) == [1.0]
+
+
 def test_boundaries():
     reference = [(0.5, 1.5, "sad")]
     assert boundary_errors([(0.0, 0.7, "neutral"), (0.7, 1.6, "sad"), (1.6, 2.0, "neutral")], reference, 2.0) == pytest.approx([0.2, 0.1])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import miniature
 import numpy as np
@@ -135,6 +137,12 @@ def test_channels(model: UtteranceModel, wav: Callable[..., Path], tone: np.ndar
         ("Failure", "none.wav", None),
         ("Prediction", None, 0),
     ]
+
+
+@pytest.mark.parametrize("one", [np.zeros(16_000, np.float32), (np.zeros(16_000, np.float32), 16_000), io.BytesIO(b"RIFF"), b"RIFF"])
+def test_one_recording_is_no_stream(model: UtteranceModel, one: Any) -> None:
+    with pytest.raises(UsageError, match="put it into a list"):
+        next(model.stream(one))
 
 
 def test_an_empty_list(model: UtteranceModel) -> None:

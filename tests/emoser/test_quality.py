@@ -142,6 +142,17 @@ def test_samples_beyond_full_scale() -> None:
     assert quality.peak > 0
 
 
+def test_what_lies_beyond_full_scale_was_not_cut_off() -> None:
+    found = codes(measure(200 * voice(2.0), subtype="FLOAT"))
+    assert "clipped_range" in found and "clipping" not in found
+
+
+def test_an_offset_is_no_noise() -> None:
+    clean = voice(4.0)
+    assert measure(clean + 0.1).snr == pytest.approx(measure(clean).snr, abs=1)
+    assert "noisy" not in codes(measure(clean + 0.1))
+
+
 def test_noise_around_the_voice() -> None:
     clean = voice(4.0)
     noise = np.random.default_rng(2).normal(size=len(clean))

@@ -38,6 +38,14 @@ def test_zed_holds_any_number_of_segments_below_the_folder_of_the_recordings(tmp
     assert read_references(path, Path("elsewhere"))[1].file == str(Path("elsewhere", "s2", "b.wav"))
 
 
+def test_zed_may_name_a_recording_twice(tmp_path: Path) -> None:
+    entries = {
+        name: {"wav": "a.wav", "emotion": [{"emo": "sad", "start": start, "end": start + 1}]} for name, start in (("x", 0), ("y", 2))
+    }
+    (found,) = read_references(written(tmp_path / "ZED.json", json.dumps(entries)))
+    assert found.segments == ((0.0, 1.0, "sad"), (2.0, 3.0, "sad"))
+
+
 def test_rttm_finds_recordings_by_name(tmp_path: Path) -> None:
     touch(tmp_path, "calls/my call.flac", "b.mp3")
     lines = [
@@ -173,6 +181,7 @@ def test_a_folder_of_references(tmp_path: Path) -> None:
         ("a.csv", "file,start,label\n", "needed are file, start, end and label"),
         ("a.csv", "file,start,end,label\na.wav,0,soon,sad\n", "line 2"),
         ("a.csv", "file,start,end,label\na.wav,2,1,sad\n", "no length"),
+        ("a.csv", "file,start,end,label\n" + 200_000 * "a" + ",0,1,sad\n", "cannot read it as a table"),
         ("a.TextGrid", LONG.replace('"Emotion"', '"feeling"'), "words, feeling; one must be called emotion"),
         ("a.TextGrid", LONG.replace('"Emotion"', '"emotion 0"'), "--channel"),
         ("a.TextGrid", LONG[:700], "breaks off"),

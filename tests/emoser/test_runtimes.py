@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import miniature
 import numpy as np
 import pytest
 
+import emoser
 from emoser.errors import CheckpointError, DeviceError, MissingExtra, RuntimeClash, UsageError
 from emoser.runtimes import Runtime, open_runtime
 from emoser.runtimes.device import usable_threads
@@ -188,3 +193,52 @@ for runtime in ("onnx", "torchscript"):
 """
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, cwd=ROOT, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.fixture
+def int8() -> Path:
+    return Path(__file__).parents[2] / "checkpoints" / "onnx" / "shiftcnn-int8.onnx"
+
+
+def test_int8_answers_alike_whatever_else_is_asked(int8: Path) -> None:
+    """Its activations are quantised over a whole batch, padding and all."""
+    random = np.random.default_rng(0)
+    clips = [random.normal(0, level, samples).astype(np.float32) for level, samples in ((0.3, 16_000), (0.01, 24_000), (0.1, 9_000))]
+    model = emoser.load(int8, threads=1)
+    assert [one.scores for one in model(clips)] == [model(clip).scores for clip in clips]
+    long = np.concatenate([clips[0], *[clips[1]] * 30])  # two windows
+    assert model([long, clips[2]])[0].scores == model(long).scores
+
+
+def test_a_file_of_the_registry_is_what_the_registry_says(int8: Path, tmp_path: Path) -> None:
+    shutil.copyfile(int8, tmp_path / "mine.onnx")
+    by_file, by_name = emoser.load(tmp_path / "mine.onnx"), emoser.load("shiftcnn", precision="int8")
+    assert by_file.checkpoint == by_name.checkpoint and by_file.precision == "int8"
+
+
+def test_two_threads_leave_standard_output_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two files of one checkpoint are opened at once, and on a GPU build each hides what onnxruntime says."""
+    from types import SimpleNamespace
+
+    from emoser.runtimes import onnx
+
+    inside, release = threading.Event(), threading.Event()
+
+    def preload_dlls() -> None:
+        """The first to hide standard output is the first to bring it back, unless the second waits for it."""
+        if inside.is_set():
+            release.set()
+            time.sleep(0.2)
+        else:
+            inside.set()
+            release.wait(timeout=0.5)
+
+    session = SimpleNamespace(get_providers=lambda: [])
+    ort: Any = SimpleNamespace(preload_dlls=preload_dlls, InferenceSession=lambda *_, **more: session)
+    before = sys.stdout
+    other = threading.Thread(target=onnx._cuda_session, args=(ort, Path("a.onnx"), None, []))
+    other.start()
+    inside.wait()
+    onnx._cuda_session(ort, Path("b.onnx"), None, [])
+    other.join()
+    assert sys.stdout is before
