@@ -113,7 +113,8 @@ class Output:
     ) -> None:
         self.path = None if path in (None, "-") else path
         self.on_terminal = self.path is None and sys.stdout.isatty()
-        check_suffix(self.path, format, known=self.path is None or for_suffix(self.path) is not None)
+        if not (self.path and identities([self.path]) & read):  # which is refused, and matters more
+            check_suffix(self.path, format, known=self.path is None or for_suffix(self.path) is not None)
         self.format = format or (for_suffix(self.path) if self.path else None) or ("table" if self.on_terminal else "json")
         self.done: Counter[str] = Counter()
         self._header = header

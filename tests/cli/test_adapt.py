@@ -163,3 +163,14 @@ def test_an_ensemble_is_adapted_like_any_other(emoser: Emoser, recordings: Path,
     miniature.write_ensemble(tmp_path / "registry", LOUD, None)
     ran = emoser("adapt", "recordings", "-m", "both", "-o", "other", env=env)
     assert ran.code == 3 and 'its member "reversed" cannot be adapted' in ran.err and not (tmp_path / "other").exists()
+
+
+def test_what_failed_is_said_though_quiet(emoser: Emoser, recordings: Path) -> None:
+    ran = emoser("adapt", "recordings", "-m", "base", "-o", "mine", "-q")
+    assert ran.code == 1 and "broken.wav" in ran.err
+
+
+def test_a_file_without_an_entry_is_refused_before_the_work(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:
+    miniature.write_onnx(tmp_path / "bare.onnx", reference=LOUD)
+    ran = emoser("adapt", "recordings", "-m", "bare.onnx", "-o", "mine")
+    assert ran.code == 3 and "adapt a name or a folder" in ran.err and "broken.wav" not in ran.err

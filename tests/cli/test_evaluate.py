@@ -95,7 +95,7 @@ def test_formats_and_files(emoser: Emoser, manifest: Path, tmp_path: Path) -> No
 )
 def test_what_cannot_be_is_said(emoser: Emoser, clip: Clip, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
     clip("a.wav"), clip("b.wav")
-    (tmp_path / "bad.csv").write_text("path,emotion\na.wav,sad\n")
+    (tmp_path / "bad.csv").write_text("path,feeling\na.wav,sad\n")
     (tmp_path / "half.csv").write_text("path,label,speaker\na.wav,sad,1\nb.wav,sad,\n")
     arguments = arguments if "-m" in arguments else (*arguments, *MODEL)
     ran = emoser("evaluate", *arguments)

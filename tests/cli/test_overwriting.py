@@ -28,8 +28,8 @@ MODEL = ("-m", "miniature")
         ("evaluate", "test.csv", *MODEL, "-o", "test.csv"),
         ("evaluate", "test.csv", *MODEL, "-f", "json", "-o", "a.wav"),
         ("evaluate", "--diarization", "turns.csv", *MODEL, "-o", "turns.csv"),
-        ("evaluate", "--diarization", "turns.csv", *MODEL, "-o", "a.wav"),
-        ("evaluate", "--diarization", "turns", *MODEL, "-o", "turns/a.rttm"),
+        ("evaluate", "--diarization", "turns.csv", *MODEL, "-f", "json", "-o", "a.wav"),
+        ("evaluate", "--diarization", "turns", *MODEL, "-f", "json", "-o", "turns/a.rttm"),
     ],
 )
 def test_what_is_read_is_not_written_over(emoser: Emoser, clip: Clip, tmp_path: Path, arguments: tuple[str, ...]) -> None:
@@ -86,5 +86,9 @@ def test_scores_are_there_though_the_plot_is_not(emoser: Emoser, clip: Clip, tmp
     pytest.importorskip("matplotlib")
     clip("a.wav")
     (tmp_path / "test.csv").write_text("path,label\na.wav,sad\n")
-    ran = emoser("evaluate", "test.csv", *MODEL, "-o", "out.json", "--plot", "out.unknown")
-    assert ran.code != 0 and "out.unknown" in ran.err and (tmp_path / "out.json").is_file()
+    for plot, words in (("out.unknown", "a plot ends in .png, .svg, .pdf"), ("no/out.png", "there is no folder no")):
+        ran = emoser("evaluate", "test.csv", *MODEL, "-o", "out.json", "--plot", plot)
+        assert ran.code == 1 and words in ran.err and not (tmp_path / "out.json").exists()
+    (tmp_path / "out.png").mkdir()
+    ran = emoser("evaluate", "test.csv", *MODEL, "-o", "out.json", "--plot", "out.png")
+    assert ran.code == 1 and "out.png" in ran.err and (tmp_path / "out.json").is_file()

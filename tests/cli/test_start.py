@@ -138,7 +138,7 @@ def test_the_defaults_are_said_once() -> None:
     command = main.get_command(context, "predict")
     assert command is not None
     parsed = command.make_context("predict", ["a.wav"]).params
-    own = {"inputs", "min_confidence", "labels", "scores", "adapt", "shares"}
+    own = {"inputs", "models", "min_confidence", "labels", "scores", "adapt", "shares"}
     assert Settings(**{name: value for name, value in parsed.items() if name not in own}) == Settings()
     from emoser.loading import DEFAULT
 

@@ -181,6 +181,15 @@ def test_csv_of_predictions() -> None:
     assert (last["channel"], last["warnings"]) == ("1", "windowed low_confidence")
 
 
+def test_csv_holds_what_was_said() -> None:
+    stream, made = io.BytesIO(), writer("csv")
+    made.open(stream, Header("predict", MODEL, transcripts=True))
+    made.write(Prediction("sad", 0.6, {"happy": 0.4, "sad": 0.6}, 2.0, "a.wav", transcript='he said "so"'))
+    made.close()
+    (row,) = csv.DictReader(io.StringIO(stream.getvalue().decode()))
+    assert row["transcript"] == 'he said "so"'
+
+
 def test_csv_of_embeddings_gives_float32_back() -> None:
     failed, first, last = rows(write("csv", "embed"))
     assert (failed["file"], failed["e0"], failed["error"]) == ("b.wav", "", "AudioDecodeError: b.wav is empty")
