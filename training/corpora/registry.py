@@ -100,7 +100,7 @@ CORPORA: dict[str, Corpus] = {
 def corpus(name: str) -> Corpus:
     if name not in CORPORA:
         near = get_close_matches(name, CORPORA, n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
+        hint = f'; did you mean "{near[0]}"?' if near else "."
         raise CorpusError(f'no corpus is called "{name}"{hint} There are: {", ".join(sorted(CORPORA))}')
     return CORPORA[name]
 

@@ -56,3 +56,18 @@ def test_manifest_to_csv(emovo, tmp_path, capsys):
     assert main(["emovo", "--corpora", str(emovo), "--csv", str(file)]) == 0
     assert "3 clips" in capsys.readouterr().out
     assert Manifest.from_csv(file, emovo / "emovo") == Manifest(load("emovo", emovo).utterances, emovo / "emovo")
+
+
+def test_manifest_of_all_that_is_there(emovo, tmp_path, capsys):
+    file = tmp_path / "m.csv"
+    assert main(["--corpora", str(emovo), "--csv", str(file)]) == 0
+    assert "3 clips" in capsys.readouterr().out and len(Manifest.from_csv(file, emovo)) == 3
+
+
+def test_what_is_not_there_is_said_and_no_file_is_left(emovo, tmp_path, capsys):
+    file = tmp_path / "m.csv"
+    assert main(["emodb", "--corpora", str(emovo), "--csv", str(file)]) == 3
+    assert 'corpus "emodb"' in capsys.readouterr().err and not file.exists()
+    with pytest.raises(SystemExit, match="2"):
+        main(["--corpora", str(emovo / "nowhere")])
+    assert "no such folder" in capsys.readouterr().err
