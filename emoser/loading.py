@@ -44,28 +44,29 @@ def load(
     _one_of("runtime", runtime, RUNTIMES)
     if precision is not None:
         _one_of("precision", precision, PRECISIONS)
-    return _model(locate(name_or_path, runtime=runtime, precision=precision, offline=offline), device, threads)
+    return opened(locate(name_or_path, runtime=runtime, precision=precision, offline=offline), device, threads)
 
 
-def _model(found: Resolved | ResolvedEnsemble, device: str, threads: int | None) -> UtteranceModel:
+def opened(found: Resolved | ResolvedEnsemble, device: str = "auto", threads: int | None = None) -> UtteranceModel:
+    """The model behind files that were found already. Raises as `load`."""
     from emoser.adaptation import Adaptation
     from emoser.models.utterance import UtteranceModel
 
     if isinstance(found, ResolvedEnsemble):
         from emoser.models.ensemble import EnsembleModel  # a first prediction by one checkpoint need not wait for it
 
-        members = [_model(member, device, threads) for member in found.members]
+        members = [opened(member, device, threads) for member in found.members]
         return EnsembleModel(found.checkpoint, members, speech=_speech_activity(found.checkpoint.sample_rate))
     if found.checkpoint is not None and found.checkpoint.task == "transducer":
         return _transducer(found, found.checkpoint, device, threads)
-    opened = _opened(found, device, threads)
-    checkpoint = found.checkpoint or describe(dict(opened.metadata), str(found.path))
-    if opened.metadata and tuple(opened.metadata.get("labels", ())) != checkpoint.labels:
-        raise CheckpointError(f"{found.path}: labels {opened.metadata.get('labels')} inside, {list(checkpoint.labels)} in the registry")
+    runtime = _opened(found, device, threads)
+    checkpoint = found.checkpoint or describe(dict(runtime.metadata), str(found.path))
+    if runtime.metadata and tuple(runtime.metadata.get("labels", ())) != checkpoint.labels:
+        raise CheckpointError(f"{found.path}: labels {runtime.metadata.get('labels')} inside, {list(checkpoint.labels)} in the registry")
     precision = found.part.precision if found.part else None
     speech = _speech_activity(checkpoint.sample_rate)
     activity = speech.holds_speech if speech else None
-    model = UtteranceModel(checkpoint, opened, sha256=found.sha256, precision=precision, activity=activity, speech=speech, source=found)
+    model = UtteranceModel(checkpoint, runtime, sha256=found.sha256, precision=precision, activity=activity, speech=speech, source=found)
     return model if found.adaptation is None else model.adapted(Adaptation.read(found.adaptation))
 
 

@@ -71,15 +71,15 @@ def locate(
     if given.startswith(hub.SCHEME):
         address = hub.parse(given)
         entries = read_listing(hub.fetch(address, FOLDER_FILE, offline=offline))
-        return _found(entries[0], _by_name(entries), form, grain, lambda _, part: hub.fetch(address, part.path, offline=offline))
+        return verified_files(entries[0], _by_name(entries), form, grain, lambda _, part: hub.fetch(address, part.path, offline=offline))
     path = Path(given).expanduser()
     a_name = isinstance(name_or_path, str) and given == path.name and path.suffix not in SUFFIXES
     known = registered()
     if a_name and given in known:
-        return _found(known[given], known, form, grain, lambda entry, part: _in_registry(entry, part, offline))
+        return verified_files(known[given], known, form, grain, lambda entry, part: in_registry(entry, part, offline))
     if path.is_dir():
         entries = folder_entries(path)
-        return _found(entries[0], _by_name(entries), form, grain, _in_folder)
+        return verified_files(entries[0], _by_name(entries), form, grain, _in_folder)
     if path.is_file():
         return _single_file(path, form)
     if a_name:
@@ -97,7 +97,7 @@ def resolve(
     return found
 
 
-def _found(
+def verified_files(
     entry: Checkpoint,
     among: Mapping[str, Checkpoint],
     form: Format,
@@ -110,10 +110,10 @@ def _found(
     if entry.name in above:
         raise CheckpointError(f"ensembles are members of each other: {' -> '.join((*above, entry.name))}")
     if entry.members:
-        found = [_found(named(name, among), among, form, grain, local, (*above, entry.name)) for name in entry.members]
+        found = [verified_files(named(name, among), among, form, grain, local, (*above, entry.name)) for name in entry.members]
         return ResolvedEnsemble(entry, tuple(found))
-    files = _joined([_verified(entry, part, local(entry, part)) for part in entry.files(form, grain)])
-    moved = [_verified(entry, part, local(entry, part)) for part in entry.parts if part.role == "adaptation"]
+    files = _joined([_verified_part(entry, part, local(entry, part)) for part in entry.files(form, grain)])
+    moved = [_verified_part(entry, part, local(entry, part)) for part in entry.parts if part.role == "adaptation"]
     return replace(files, adaptation=moved[0].path) if moved else files
 
 
@@ -121,7 +121,7 @@ def _by_name(entries: Iterable[Checkpoint]) -> dict[str, Checkpoint]:
     return {entry.name: entry for entry in entries}
 
 
-def _in_registry(entry: Checkpoint, part: Part, offline: bool) -> Path:
+def in_registry(entry: Checkpoint, part: Part, offline: bool) -> Path:
     path = entry.folder / part.path
     return path if path.is_file() else _from_hub(entry, part, path, offline)
 
@@ -170,7 +170,7 @@ def _joined(files: list[Resolved]) -> Resolved:
     return replace(first, sha256=digest, others=tuple((each.part.role, each.path) for each in rest if each.part is not None))
 
 
-def _verified(entry: Checkpoint, part: Part, path: Path) -> Resolved:
+def _verified_part(entry: Checkpoint, part: Part, path: Path) -> Resolved:
     digest = sha256(path)
     if digest != part.sha256:
         raise ChecksumMismatch(

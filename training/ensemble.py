@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from emoser import loading
 from emoser.checkpoints import Checkpoint
 from emoser.errors import CheckpointError
-from emoser.loading import _model
 from emoser.models.utterance import UtteranceModel
 from emoser.records import RecordError, read_record
 from emoser.registry import list_checkpoints
-from emoser.resolving import _found, _in_registry
+from emoser.resolving import in_registry, verified_files
 from training.publish import golden_logits, register
 from training.runs import CLONE
 
@@ -43,10 +43,10 @@ def opened(entry: dict[str, Any], known: Mapping[str, Checkpoint], root: Path) -
         ensemble = read_record(Checkpoint, entry, entry["name"], folder=root)
     except RecordError as error:
         raise CheckpointError(str(error)) from None
-    found = _found(
-        ensemble, {**known, ensemble.name: ensemble}, "onnx", None, lambda member, part: _in_registry(member, part, offline=True)
+    found = verified_files(
+        ensemble, {**known, ensemble.name: ensemble}, "onnx", None, lambda member, part: in_registry(member, part, offline=True)
     )
-    return _model(found, device="cpu", threads=None)
+    return loading.opened(found, device="cpu")
 
 
 def entry_of(name: str, members: Sequence[Checkpoint], revision: str) -> dict[str, Any]:

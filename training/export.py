@@ -47,7 +47,7 @@ from training.parts import (
     readout_graphs,
     unchanged_for_others,
 )
-from training.publish import Files, golden_logits, publish
+from training.publish import Files, golden_logits, publish, tuned
 from training.recipe import Model, Recipe, RecipeError
 from training.runs import CLONE, RECORDS, Places, Prepared, encoder_file, encoder_record, finished, prepare, record_of
 
@@ -270,8 +270,9 @@ def _write_whole(prepared: Prepared, model: EmotionModel, description: dict[str,
     proto = onnx_of(whole_graph(model, classes))
     small = copy.deepcopy(proto)  # write_onnx changes what it writes
     reference = reference_of(model, prepared.examples.train, prepared.features, classes)
-    write_onnx(proto, description, paths["onnx"], reference)
-    write_torchscript(Graph(model, classes), HEARD, description, paths["torchscript"])
+    inside = {**description, **tuned(prepared.recipe)}
+    write_onnx(proto, inside, paths["onnx"], reference)
+    write_torchscript(Graph(model, classes), HEARD, inside, paths["torchscript"])
     runtime = open_runtime(paths["onnx"], "onnx", device="cpu")
     compare(runtime, open_runtime(paths["torchscript"], "torchscript", device="cpu"), prepared.examples.test)
     int8 = _write_int8(small, description, reference, runtime, prepared, root)
@@ -308,7 +309,7 @@ def _write_int8(
 ) -> Files:
     """The whole graph with int8 products as one file, or nothing where it is much worse than `exact`."""
     file = paths_of(f"{prepared.recipe.name}-int8", root)["onnx"]
-    write_onnx(quantised(proto), description, file, reference)
+    write_onnx(quantised(proto), {**description, **tuned(prepared.recipe)}, file, reference)
     if _int8_holds(exact, open_runtime(file, "onnx", device="cpu"), prepared):
         return {("model", "onnx", "int8"): file}
     file.unlink()

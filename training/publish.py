@@ -29,6 +29,11 @@ class Trained(Protocol):
     def folder(self) -> Path: ...
 
 
+def tuned(recipe: Recipe) -> dict[str, Any]:
+    """The settings of its time line, where the recipe has some: an entry has them, and a single file, which is used without one."""
+    return {"diarization": recipe.register["diarization"]} if "diarization" in recipe.register else {}
+
+
 def publish(
     prepared: Trained,
     run: dict[str, Any],
@@ -50,7 +55,7 @@ def publish(
         "system": recipe.register["system"],
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "languages": recipe.register["languages"],
-        **({"diarization": recipe.register["diarization"]} if "diarization" in recipe.register else {}),
+        **tuned(recipe),
         "parts": [
             {
                 "role": role,

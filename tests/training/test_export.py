@@ -148,7 +148,7 @@ def test_a_torchscript_file_is_of_half_weights_too(exported: Exported) -> None:
 
 def test_each_file_describes_itself(exported: Exported) -> None:
     fields = ["name", "task", "labels", "sample_rate", "frame_hop", "longest_window"]
-    fields += ["temperature", "revision", "license", "summary", "encoder"]
+    fields += ["temperature", "revision", "license", "summary", "encoder", "diarization"]
     expected = {field: exported.entry[field] for field in fields}
     assert expected["labels"] == list(LABELS) and expected["frame_hop"] == 0.04
     assert expected["temperature"] == exported.run.record()["temperature"]

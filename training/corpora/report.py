@@ -60,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="which corpora (default: all)")
     parser.add_argument("--corpora", metavar="DIR", help="folder with one folder for each corpus (or EMOSER_CORPORA)")
     parser.add_argument("--found", action="store_true", help="leave out corpora that are not there")
-    parser.add_argument(
-        "--csv", metavar="FILE", help="write one manifest of these corpora (default: all that are there) to a CSV file"
-    )
+    parser.add_argument("--csv", metavar="FILE", help="write one manifest of these corpora (default: all that are there) to a CSV file")
     parser.add_argument("--draw-splits", action="store_true", help="draw the default split anew and print its YAML")
     options = parser.parse_args(argv)
     if options.draw_splits:
