@@ -162,8 +162,10 @@ def known_to_all(clips: Sequence[Labelled], labels: Mapping[str, tuple[str, ...]
 def groups_of(clips: Sequence[Labelled]) -> tuple[list[str], Unit]:
     """The name of each clip's speaker, apart from those of other corpora; where no speaker is known each clip stands for itself.
 
-    Raises UsageError where speakers are known of some clips only.
+    Raises UsageError where speakers are known of some clips only, or a corpus is called as all corpora together are.
     """
+    if any(clip.corpus == POOLED for clip in clips):
+        raise UsageError(f'a corpus is called "{POOLED}", as is what all corpora have together; give it another name')
     unknown = sum(not clip.speaker for clip in clips)
     if unknown == len(clips):
         return [str(index) for index in range(len(clips))], "clips"
@@ -186,8 +188,6 @@ def evaluate(
     groups, unit = groups_of(clips)
     corpora = np.array([clip.corpus for clip in clips])
     parts = {str(name): corpora == name for name in np.unique(corpora) if name} if len(np.unique(corpora)) > 1 else {}
-    if POOLED in parts:
-        raise UsageError(f'a corpus is called "{POOLED}", as is what all corpora have together; give it another name')
     parts[POOLED] = np.ones(len(clips), dtype=bool)
     arrays = {name: np.asarray(values, dtype=np.float64) for name, values in probabilities.items()}
     group = np.array(groups)

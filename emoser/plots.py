@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from emoser.errors import EmoserError, MissingExtra
+from emoser.errors import EmoserError, MissingExtra, UsageError
 from emoser.metrics import Reliability
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -27,10 +27,10 @@ def need_matplotlib() -> None:
 
 
 def check_plot(path: str | Path) -> None:
-    """Raises PlotError for a file that `reliability_diagram` could not write."""
+    """Raises UsageError for what is no name of a plot, and PlotError for a folder that is not there."""
     target = Path(path)
     if target.suffix.lower() not in SUFFIXES:
-        raise PlotError(f"{path}: a plot ends in {', '.join(SUFFIXES)}")
+        raise UsageError(f"{path}: a plot ends in {', '.join(SUFFIXES)}")
     if not target.parent.is_dir():
         raise PlotError(f"could not write {path}: there is no folder {target.parent}")
 

@@ -157,7 +157,9 @@ class Meter:
 
     def _measure(self, mono: NDArray[np.float32]) -> None:
         self.speech_frames += int((self._speech(mono) > THRESHOLD).sum())
-        frames = np.pad(mono.astype(np.float64), (0, -len(mono) % CHUNK)).reshape(-1, CHUNK)
+        rest = len(mono) % CHUNK
+        filling = np.full(-len(mono) % CHUNK, mono[-rest:].mean() if rest else 0.0)
+        frames = np.append(mono.astype(np.float64), filling).reshape(-1, CHUNK)
         levels = _decibels(frames.var(axis=1))  # around their mean: an offset is neither voice nor background
         self.levels.append(levels)
         power = np.square(np.abs(np.fft.rfft(frames * self._window, axis=1)))
@@ -229,7 +231,7 @@ def _judge(it: Quality, meter: Meter) -> Generator[Finding, None, None]:
         text = f"sampled at {it.sample_rate / 1000:g} kHz, but there is nothing above {(it.bandwidth or 0) / 1000:.1f} kHz"
         advice = "It comes from a telephone, a narrow-band codec or an 8 kHz file: go back to the source before that."
         yield Finding("narrow_band", "warning", text, advice)
-    if it.clipping > CLIPPED_SHARE and meter.peak <= 1:  # beyond that nothing was cut off
+    if it.clipping > CLIPPED_SHARE and (meter.peak <= 1 or meter.lossy):  # beyond that nothing was cut off; an encoder may overshoot
         text = f"{100 * it.clipping:.1f} % of the samples stand at full scale"
         yield Finding("clipping", "warning", text, "Record with less gain: what was cut off cannot be brought back.")
     if meter.peak > 1 and not meter.lossy:

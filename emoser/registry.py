@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from emoser.checkpoints import Checkpoint
+from emoser.checkpoints import Checkpoint, Part
 from emoser.errors import CheckpointError, UnknownCheckpoint
 from emoser.records import RecordError, read_record
 
@@ -48,6 +48,15 @@ class Registry(Mapping[str, Checkpoint]):
 
     def __len__(self) -> int:
         return len(self._texts)
+
+    def holding(self, sha256: str) -> tuple[Checkpoint, Part] | tuple[None, None]:
+        """The entry whose model is one file, with this checksum, and that file; others are not read for it."""
+        for name, text in self._texts.items():
+            if name in self._read or sha256 in text:
+                for part in self[name].parts:
+                    if part.sha256 == sha256 and part.role == "model":
+                        return self[name], part
+        return None, None
 
 
 def registry_file() -> Path:

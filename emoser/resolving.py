@@ -12,7 +12,7 @@ from emoser import hub
 from emoser.checkpoints import Checkpoint, Format, Part, Precision, no_file_of_its_own
 from emoser.digests import joined, sha256
 from emoser.errors import CheckpointError, ChecksumMismatch, UnknownCheckpoint, UsageError
-from emoser.registry import FOLDER_FILE, folder_entries, named, open_registry, read_listing, registered, unknown
+from emoser.registry import FOLDER_FILE, folder_entries, named, open_registry, read_listing, registered, registry_file, unknown
 
 SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".pt": "torchscript", ".ts": "torchscript", ".torchscript": "torchscript"}
 REPOSITORY = "a clone of the project's repository (checkpoints/torchscript/)"
@@ -22,7 +22,8 @@ Local = Callable[[Checkpoint, Part], Path]  # where a file of an entry lies, whi
 
 @dataclass(frozen=True)
 class Resolved:
-    """A checkpoint found: `path` is a local file whose sha256 is `sha256`. A single file describes itself: `checkpoint` is None then.
+    """A checkpoint found: `path` is a local file whose sha256 is `sha256`. A single file that the registry does not know describes
+    itself: `checkpoint` is None then.
 
     Of a checkpoint of several files `path` and `part` are the first of `Checkpoint.files`, `others` are the rest, verified too, and
     `sha256` is that of the digests of all, one after the other.
@@ -141,11 +142,8 @@ def _single_file(path: Path, runtime: Format) -> Resolved:
         raise CheckpointError(f'{path} is an ONNX file: leave runtime="torchscript" out')
     digest = sha256(path)
     # The file of an entry is that entry, wherever it lies: it knows more than the file says of itself.
-    for entry in registered().values():
-        for part in entry.parts:
-            if part.sha256 == digest and part.role == "model":
-                return Resolved(path=path, format=form, sha256=digest, checkpoint=entry, part=part)
-    return Resolved(path=path, format=form, sha256=digest)
+    entry, part = open_registry().holding(digest) if registry_file().is_file() else (None, None)
+    return Resolved(path=path, format=form, sha256=digest, checkpoint=entry, part=part)
 
 
 def _from_hub(entry: Checkpoint, part: Part, missing: Path, offline: bool) -> Path:

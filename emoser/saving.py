@@ -55,7 +55,7 @@ def save_adapted_ensemble(
 
 
 def entry_of(found: Resolved) -> tuple[Checkpoint, Part]:
-    """What an adapted folder's listing is made from. Raises CheckpointError for a single file, which nothing is known of."""
+    """What an adapted folder's listing is made from. Raises CheckpointError for a single file that is of no entry."""
     if found.checkpoint is None or found.part is None:
         raise CheckpointError(f"{found.path} is a single file, and an adapted folder needs an entry: adapt a name or a folder")
     return found.checkpoint, found.part

@@ -131,8 +131,8 @@ def alone(description: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def unchanged_for_others(one: Path, other: Path, root: Path, name: str) -> Iterator[None]:
-    """Raises where a file that other entries of the registry have too does not come out as it was. Both are put back then, and where
-    writing them breaks off."""
+    """Raises where a file that other entries of the registry have too does not come out as it was. Those that are shared are put back then,
+    and where writing them breaks off."""
     registry = root / "checkpoints.yaml"
     entries = list_checkpoints(registry) if registry.is_file() else []
     sharing = {part.path: entry.name for entry in entries if entry.name != name for part in entry.parts}

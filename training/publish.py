@@ -80,7 +80,8 @@ def publish(
         records.mkdir(exist_ok=True)
         sums = {file_key(*key): sha256(path) for key, path in files.items()}
         text = json.dumps({**run, "test": test_scores(prepared), "files": sums}, indent=1) + "\n"
-        (records / f"{recipe.name}.json").write_text(text, encoding="utf-8")
+        with written_whole(records / f"{recipe.name}.json") as file:
+            file.write_text(text, encoding="utf-8")
     return entry
 
 

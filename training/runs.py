@@ -250,9 +250,10 @@ def encoder_record(recipe: Recipe, file: Path) -> dict[str, Any]:
 
 
 def origin_digests(recipe: Recipe, runs: Path) -> dict[str, str]:
-    """What a record says of the weights of other runs that the recipe goes on from: a run of their names may be trained anew."""
+    """What a record says of the weights of other runs that the recipe goes on from: one of their names may be trained anew."""
     readouts = runs / recipe.model.readouts_of / "weights.pt" if recipe.model.readouts_of else None
-    files = {"encoder_of_sha256": encoder_file(recipe, runs), "readouts_of_sha256": readouts}
+    start = Path(recipe.model.start) if recipe.model.start else None
+    files = {"encoder_of_sha256": encoder_file(recipe, runs), "readouts_of_sha256": readouts, "start_sha256": start}
     # Read-outs that are not there are an error where they are loaded.
     return {name: sha256(file) for name, file in files.items() if file is not None and file.is_file()}
 

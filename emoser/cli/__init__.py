@@ -101,13 +101,17 @@ class Emoser(click.Group):
 
 
 def _heed_termination() -> None:
-    """Ends at SIGTERM (`timeout`, a batch system) as at an error: what was done is written, nothing half done is left lying about."""
+    """At SIGTERM (`timeout`, a batch system) a file that is not finished is taken away; all else is as without this."""
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminated)
 
 
-def _terminated(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)
+def _terminated(number: int, frame: object) -> None:
+    output = sys.modules.get("emoser.cli.output")
+    if output is not None:
+        output.remove_unfinished()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)  # and so at once, whatever threads wait for
 
 
 def fail(message: str, code: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,20 +95,22 @@ def diarize(
     )
     paths, failures = expand(inputs)
     read = job.files_read(settings, inputs, [*paths, *(str(file) for file in (speakers, subtitles) if file)])
+    extras.check(paths, by_channel=settings.channel == "each")
+
+    def go_on(done: Collection[str]) -> None:
+        extras.go_on_after((path for path in dict.fromkeys(paths) if path in done), by_channel=settings.channel == "each")
+
     output: Output | Folder
     if settings.output is not None and is_folder(settings.output):
         output = Folder(settings.output, settings.format, header, read)
     else:
-        output = Output(settings.output, settings.format, header, paths, read)
+        output = Output(settings.output, settings.format, header, paths, read, accept=go_on)
         if output.one_recording and len(paths) > 1:
             raise UsageError(f"{output.format} holds one recording, there are {len(paths)}; give a folder: -o FOLDER/")
     if subtitles and len(paths) > 1:
         raise UsageError(f"--subtitles {subtitles} is of one recording, there are {len(paths)}")
-    extras.check(len(paths), by_channel=settings.channel == "each")
 
     def stream(names: Iterable[str], bar: Bar) -> Generator[Any, None, None]:
-        names = list(names)
-        extras.go_on_after(sorted(set(paths) - set(names), key=paths.index), by_channel=settings.channel == "each")
         for name in names:
             yield from results(model, name, settings, min_confidence, turns, cues, extras, bar, alone=len(paths) == 1)
 

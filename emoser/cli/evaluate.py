@@ -40,8 +40,9 @@ Examples:
   emoser evaluate recordings/ --diarization truth.rttm
 
 \b
-MANIFEST is a CSV with the columns path, label and, if known, speaker and corpus
-(paths start from its folder), or a folder whose folders are named by label.
+MANIFEST is a CSV with the columns path (or file), label (or emotion) and, if
+known, speaker and corpus (paths start from its folder), or a folder whose
+folders are named by label.
 UAR, WA and macro F1 come with 95 % intervals by bootstrap over speakers; with
 several -m, the first is compared with each other one on the same draws.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,18 +34,19 @@ class Extras:
             except ImportError:
                 raise MissingExtra("--plot", "plot") from None
 
-    def check(self, inputs: int, *, by_channel: bool) -> None:
+    def check(self, inputs: Sequence[str], *, by_channel: bool) -> None:
         """Raises UsageError where a single file is asked for and there is more than one result."""
         for option, value in self._wanted.items():
             if option in self._names:
+                self._names[option] = Names(value, inputs)
                 self._names[option].make()
-            elif inputs > 1 or by_channel:
-                many = f"there are {inputs} inputs" if inputs > 1 else "with --channel each there is one for each channel"
+            elif len(inputs) > 1 or by_channel:
+                many = f"there are {len(inputs)} inputs" if len(inputs) > 1 else "with --channel each there is one for each channel"
                 raise UsageError(f"--{option} {value} holds one recording, {many}; give a folder: --{option} {value}/")
 
     def go_on_after(self, done: Iterable[str], *, by_channel: bool) -> None:
-        """`done` are the inputs that an earlier run left complete, whose files keep their names. Raises UsageError where one is not there:
-        the run that skips its input would never write it."""
+        """`done` are the inputs that an earlier run left complete. Raises UsageError where a file of one is not there: the run that skips
+        the input would never write it."""
         for file in done:
             for option in self._wanted:
                 path = self._path(option, file, 0 if by_channel else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -24,22 +24,27 @@ def is_folder(path: str | None) -> bool:
 
 
 class Names:
-    """recording -> a path in the folder, named like it; a number is added where two are of the same name."""
+    """recording -> a path in the folder, named like it; a number is added where two are of the same name, in the order of `inputs` and
+    then in that in which they are asked for."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, inputs: Iterable[str] = ()) -> None:
         self._folder = Path(folder)
-        self._given: dict[tuple[str, str], Path] = {}
+        self._stems: dict[str, str] = {}
+        for file in inputs:
+            self._stem(file)
 
     def path(self, file: str | None, extension: str) -> Path:
-        stem = "stdin" if file in (None, "-") else Path(str(file)).stem
-        key = (str(file), extension)
-        if key not in self._given:
-            taken, number, found = set(self._given.values()), 1, self._folder / (stem + extension)
+        return self._folder / (self._stem(file) + extension)
+
+    def _stem(self, file: str | None) -> str:
+        if str(file) not in self._stems:
+            plain = "stdin" if file in (None, "-") else Path(str(file)).stem
+            taken, number, found = set(self._stems.values()), 1, plain
             while found in taken:
                 number += 1
-                found = self._folder / f"{stem}-{number}{extension}"
-            self._given[key] = found
-        return self._given[key]
+                found = f"{plain}-{number}"
+            self._stems[str(file)] = found
+        return self._stems[str(file)]
 
     def make(self) -> None:
         """Raises OutputError."""

@@ -153,7 +153,7 @@ class Tally:
     def add(self, result: Result) -> bool:
         """Count a result; True if it is the first of its input. An input given twice in a row is two."""
         answer = (getattr(result, "channel", None), getattr(result, "model", None))
-        new = result.file != self._last or (answer in self._answered and not isinstance(result, Failure))
+        new = result.file != self._last or answer in self._answered
         if new:
             self._answered.clear()
         self._answered.add(answer)

@@ -27,7 +27,9 @@ def read_labelled(name: str, renamed: dict[str, str]) -> tuple[list[Labelled], l
     elif path.is_file():
         clips, failures = _table(path), []
     else:
-        raise UsageError(f"{name}: no such file or folder; give a CSV with columns path and label, or a folder of folders named by label")
+        raise UsageError(
+            f"{name}: no such file or folder; give a CSV with columns path and label (or file and emotion), or folders named by label"
+        )
     if not clips and not failures:
         raise UsageError(f"{name}: it holds no clips")
     words = [(clip, clip.label.strip().lower()) for clip in clips]

@@ -75,6 +75,8 @@ def replace_text(path: str, text: str) -> None:
         if target.exists():
             shutil.copymode(target, part)
         part.replace(target)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(f"could not write {path}: {error.strerror}") from error
@@ -87,11 +89,25 @@ def _descriptor(path: str) -> BinaryIO | None:
     if found is None:
         return None
     number = {"stdout": 1, "stderr": 2}.get(found[1]) or int(found[2])
-    return os.fdopen(os.dup(number), "wb")
+    try:
+        return os.fdopen(os.dup(number), "wb")
+    except OverflowError:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
 
 
 def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    _unfinished.add(part)
+    return part
+
+
+_unfinished: set[Path] = set()  # that this process may have begun
+
+
+def remove_unfinished() -> None:
+    for part in _unfinished:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 class Output:
@@ -101,6 +117,7 @@ class Output:
     unfinished file is thrown away, and an earlier one left as it is, where writing itself failed, where an error or Ctrl-C ended the run
     before anything was written, and where a format of one recording has none to hold. `done` counts, by file, the inputs that an
     interrupted run over the same `inputs` left complete in the same .jsonl. `read` are the files that must not be written over.
+    `accept` is told the inputs that are done before the file is touched, and may raise.
     """
 
     def __init__(
@@ -110,10 +127,12 @@ class Output:
         header: Header,
         inputs: Collection[str] = (),
         read: frozenset[Identity] = frozenset(),
+        accept: Callable[[Collection[str]], None] = lambda done: None,
     ) -> None:
         self.path = None if path in (None, "-") else path
         self.on_terminal = self.path is None and sys.stdout.isatty()
-        if not (self.path and identities([self.path]) & read):  # which is refused, and matters more
+        # A folder, or a file that is read, is refused for that, which matters more.
+        if not (self.path and (Path(self.path).is_dir() or self.path.endswith(("/", os.sep)) or identities([self.path]) & read)):
             check_suffix(self.path, format, known=self.path is None or for_suffix(self.path) is not None)
         self.format = format or (for_suffix(self.path) if self.path else None) or ("table" if self.on_terminal else "json")
         self.done: Counter[str] = Counter()
@@ -122,7 +141,7 @@ class Output:
         self.one_recording = self._writer.one_recording
         self._broken = False  # nothing more can be written
         self._written = 0
-        self._inputs, self._read = inputs, read
+        self._inputs, self._read, self._accept = inputs, read, accept
         self._part: Path | None = None
         self._target: Path | None = None
         if header.kind not in self._writer.kinds:
@@ -204,7 +223,7 @@ class Output:
             return self._target.open("wb")  # a device or a named pipe
         if self.format == "jsonl":
             if exists:
-                self.done = take_up(self._target, self._header, self._inputs)
+                self.done = take_up(self._target, self._header, self._inputs, self._accept)
             return self._target.open("ab")
         self._part = _beside(self._target)
         stream = self._part.open("wb")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,16 +30,20 @@ class _Line(NamedTuple):
     file: str | None = None
     model: str | None = None
     channel: int | None = None
+    speakers: bool | None = None  # whether any segment has one, where any has speech
 
 
-def take_up(path: Path, header: Header, inputs: Collection[str]) -> Counter[str]:
+def take_up(
+    path: Path, header: Header, inputs: Collection[str], accept: Callable[[Collection[str]], None] = lambda done: None
+) -> Counter[str]:
     """Clean the file and count how often it holds each input complete.
 
     Dropped, so that this run does them again, are of its `inputs`: failed ones, a last line that was cut off, and, where an input has
     several lines (channels are judged one by one, or several checkpoints answer), all lines of the last input, of which some may be
     missing, and of those that failed in part. What came from elsewhere, standard input and microphones too, stays, and counts for nothing.
 
-    Raises UsageError if the file is not what this run would write: nothing of the user's is ever overwritten by mistake.
+    Raises UsageError if the file is not what this run would write: nothing of the user's is ever overwritten by mistake. `accept` is told
+    the inputs that are done before anything is dropped, and may raise one too.
     """
     ours = frozenset(inputs)
     lines = [line if line.fate == "cut" or line.file in ours else line._replace(fate="stays") for line in _read(path, header)]
@@ -47,9 +51,14 @@ def take_up(path: Path, header: Header, inputs: Collection[str]) -> Counter[str]
     stays = [line.fate == "stays" or (line.fate == "done" and line.file not in again) for line in lines]
     complete = [line for line, whole in zip(lines, stays, strict=True) if whole and line.fate == "done"]
     _check_answers(complete, header, path)
+    told = [line.speakers for line in complete if line.speakers is not None]
+    if header.speakers and told and not any(told):
+        raise UsageError(f"{path} was made without --speakers; {CURE}")
+    done = _counted(complete)
+    accept(done)
     if not all(stays):
         _rewrite(path, stays)
-    return _counted(complete)
+    return done
 
 
 def _read(path: Path, header: Header) -> list[_Line]:
@@ -73,15 +82,20 @@ def _record(line: bytes, where: str) -> dict[str, Any]:
 
 def _is_result(record: dict[str, Any]) -> bool:
     """As far as it is looked at here."""
-    model, scores = record.get("model", {}), record.get("scores", {})
+    model, scores, segments = record.get("model", {}), record.get("scores", {}), record.get("segments", [])
     return (
         record.get("schema") == SCHEMA
         and isinstance(record.get("file", 0), str | None)
         and isinstance(model, dict)
         and isinstance(model.get("name", ""), str)
         and isinstance(scores, dict)
-        and all(isinstance(part, dict) for part in record.get("segments", ()))
+        and isinstance(segments, list)
+        and all(isinstance(part, dict) and _is_scored(part) for part in (record, *segments))
     )
+
+
+def _is_scored(part: dict[str, Any]) -> bool:
+    return isinstance(part.get("confidence", 0.0), int | float) and isinstance(part.get("warnings", []), list)
 
 
 def _judged(record: dict[str, Any], header: Header, where: str) -> _Line:
@@ -100,7 +114,14 @@ def _judged(record: dict[str, Any], header: Header, where: str) -> _Line:
         return _Line("stays", file, model)
     if result:
         _check_options(record, header, where)
-    return _Line("again" if failed else "done", file, model, record.get("channel"))
+    spoken = _spoken(record)
+    speakers = any("speaker" in part for part in spoken) if spoken else None
+    return _Line("again" if failed else "done", file, model, record.get("channel"), speakers)
+
+
+def _spoken(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The segments of a diarization in which somebody speaks."""
+    return [part for part in record.get("segments", ()) if part.get("label") != SILENCE]
 
 
 def _check_options(record: dict[str, Any], header: Header, where: str) -> None:
@@ -111,7 +132,7 @@ def _check_options(record: dict[str, Any], header: Header, where: str) -> None:
         if not wanted:
             of = "all channels mixed" if channel is None else f"channel {channel}"
             raise UsageError(f"{where} is of {of}, this run has --channel {header.channel}; {CURE}")
-    scored = [record] if header.kind == "predict" else [part for part in record.get("segments", ()) if part.get("label") != SILENCE]
+    scored = [record] if header.kind == "predict" else _spoken(record)
     for part in scored:
         confidence, unsure = part.get("confidence", header.min_confidence), "low_confidence" in part.get("warnings", ())
         if unsure != (confidence < header.min_confidence) and abs(confidence - header.min_confidence) > ROUNDING:

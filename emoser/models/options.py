@@ -18,8 +18,8 @@ Each = Literal["each"]
 def check_many(inputs: object) -> None:
     """Raises UsageError for one recording where many are expected: a name would be taken letter by letter, an array sample by sample."""
     pair = isinstance(inputs, tuple) and len(inputs) == 2 and hasattr(inputs[0], "__array__") and isinstance(inputs[1], Real)
-    one = pair or hasattr(inputs, "read") or (hasattr(inputs, "__array__") and getattr(inputs, "ndim", 1) > 0)
-    if one or isinstance(inputs, (str, bytes, bytearray, os.PathLike)):
+    samples = getattr(inputs, "ndim", 0) == 1 and any(word in str(getattr(inputs, "dtype", "")) for word in ("float", "int"))
+    if pair or samples or hasattr(inputs, "read") or isinstance(inputs, (str, bytes, bytearray, os.PathLike)):
         raise UsageError("one recording was given where many are expected; put it into a list")
 
 

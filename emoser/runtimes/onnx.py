@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import redirect_stdout
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
@@ -59,13 +59,9 @@ class OnnxGraph:
         self.inputs = tuple(map(_port, self._session.get_inputs()))
         self.outputs = tuple(map(_port, self._session.get_outputs()))
         self.metadata = _metadata(self._session, path)
-        self._path = path
-
-    @cached_property
-    def alone(self) -> bool:
-        """int8: the activations of a batch, padding and all, are put on one scale. A session does not tell which nodes it has."""
-        with self._path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data.find(b"DynamicQuantizeLinear") >= 0
+        # int8: the activations of a batch, padding and all, are put on one scale. A session does not tell which nodes it has.
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            self.alone = data.find(b"DynamicQuantizeLinear") >= 0
 
     def __call__(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         names = [port.name for port in self.outputs]

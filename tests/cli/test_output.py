@@ -303,6 +303,7 @@ def test_a_file_of_something_else_is_left_alone(emoser: Emoser, clip: Clip, tmp_
         ("diarize", ("--html", "page.html"), "page.html, which comes with it, is not there"),
         ("diarize", ("--frames", "frames/"), "a.npz, which comes with it, is not there"),
         ("diarize", ("--subtitles", "a.srt"), "was made without --subtitles"),
+        ("diarize", ("--speakers", "a.rttm"), "was made without --speakers"),
     ],
 )
 def test_results_of_other_options_are_left_alone(
@@ -311,8 +312,11 @@ def test_results_of_other_options_are_left_alone(
     speech = np.tile(soundfile.read(ROOT / "examples" / "clip.wav", dtype="float32")[0][:, None], 2)
     clip("a.wav", samples=speech)
     (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:00,200\nmine\n")
+    (tmp_path / "a.rttm").write_text("SPEAKER a 1 0 9 <NA> <NA> anna <NA> <NA>\n")
     first = (command, "a.wav", *MODEL, "-o", "out.jsonl")
     assert emoser(*first).code == 0
+    with (tmp_path / "out.jsonl").open("ab") as file:
+        file.write(b"half a li")  # which is not cut off either
     before = (tmp_path / "out.jsonl").read_bytes()
     ran = emoser(*first, *options)
     assert ran.code == 2 and words in ran.err and "give another file with -o" in ran.err
@@ -325,6 +329,30 @@ def test_results_of_other_options_are_left_alone(
     if options[0] not in ("--html", "--frames"):
         ran = emoser(*first)
         assert ran.code == 2 and (tmp_path / "out.jsonl").read_bytes() == before
+
+
+def test_files_beside_a_resumed_file_keep_their_names(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    for index, name in enumerate("abc"):
+        clip(f"{name}/x.wav", seconds=1 + index)
+    whole = (tmp_path / "b" / "x.wav").read_bytes()
+    (tmp_path / "b" / "x.wav").write_bytes(b"no audio")
+    command = ("diarize", "a/x.wav", "b/x.wav", "c/x.wav", *MODEL, "-o", "out.jsonl", "--frames", "frames/")
+    assert emoser(*command).code == 1
+    (tmp_path / "b" / "x.wav").write_bytes(whole)
+    assert emoser(*command).code == 0
+    counts = [len(np.load(tmp_path / "frames" / name)["scores"]) for name in ("x.npz", "x-2.npz", "x-3.npz")]
+    assert counts == sorted(counts) and len(set(counts)) == 3
+
+
+@pytest.mark.parametrize("damage", [{"segments": None}, {"confidence": "x"}, {"warnings": None}, {"segments": [1]}])
+def test_a_damaged_line_is_said(emoser: Emoser, clip: Clip, tmp_path: Path, damage: dict[str, Any]) -> None:
+    clip("a.wav")
+    command = ("diarize" if "segments" in damage else "predict", "a.wav", *MODEL, "-o", "out.jsonl")
+    assert emoser(*command).code == 0
+    line = json.loads((tmp_path / "out.jsonl").read_text())
+    (tmp_path / "out.jsonl").write_text(json.dumps(line | damage) + "\n")
+    ran = emoser(*command)
+    assert ran.code == 2 and "line 1 is not a result of emoser" in ran.err
 
 
 def test_a_file_is_kept_by_ctrl_c_before_the_first_result(registry: Path, tmp_path: Path) -> None:
@@ -344,6 +372,7 @@ def test_an_input_given_twice_counts_twice(emoser: Emoser, clip: Clip) -> None:
     clip("a.wav", samples=STEREO)
     assert "\n2 inputs, " in emoser("predict", "a.wav", "a.wav", *MODEL, "-v").err
     assert "\n2 inputs, " in emoser("predict", "a.wav", "a.wav", *MODEL, "-v", "--channel", "each").err
+    assert "\n2 inputs, " in emoser("predict", "missing.wav", "missing.wav", *MODEL, "-v").err
 
 
 def test_other_formats_replace_the_file_when_all_is_done(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
@@ -445,13 +474,16 @@ def test_an_unknown_suffix_is_asked_about(emoser: Emoser, clip: Clip, tmp_path: 
     assert emoser("evaluate", "t.csv", *MODEL, "-o", "scores.xyz").code == 2
 
 
-def test_what_is_done_is_written_at_termination(registry: Path, many: Callable[[int], Path], tmp_path: Path) -> None:
-    many(1500)
-    process = start("predict", "missing.wav", "many", *MODEL, "-o", "out.csv", cwd=tmp_path)
-    assert process.stderr is not None and b"missing.wav" in process.stderr.readline()  # the first result, which is a failure
+def test_termination_leaves_nothing_half_done_and_waits_for_nothing(registry: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("kept\n")
+    os.mkfifo(tmp_path / "a.wav")
+    silent = os.open(tmp_path / "a.wav", os.O_RDWR)  # open, and nothing comes
+    process = start("predict", "a.wav", *MODEL, "-o", "out.csv", cwd=tmp_path)
+    until(lambda: bool(left_over(tmp_path)))
     process.terminate()
-    assert ended(process)[0] == 128 + signal.SIGTERM
-    assert (tmp_path / "out.csv").read_bytes().endswith(b"\n") and not left_over(tmp_path)
+    assert ended(process)[0] == -signal.SIGTERM
+    os.close(silent)
+    assert (tmp_path / "out.csv").read_text() == "kept\n" and not left_over(tmp_path)
 
 
 def test_a_device_or_named_pipe_is_written_to_not_replaced(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:

@@ -145,6 +145,12 @@ def test_one_recording_is_no_stream(model: UtteranceModel, one: Any) -> None:
         next(model.stream(one))
 
 
+def test_arrays_of_paths_and_batches_of_clips_are_streams(model: UtteranceModel, wav: Callable[..., Path]) -> None:
+    paths = np.array([str(wav("a.wav")), str(wav("b.wav"))])
+    assert [result.file for result in model.stream(paths)] == list(paths)
+    assert len(list(model.stream(np.stack([miniature.tone(), miniature.tone()])))) == 2
+
+
 def test_an_empty_list(model: UtteranceModel) -> None:
     assert model([]) == [] and model.embed([]) == [] and list(model.stream([])) == []
 

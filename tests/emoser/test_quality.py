@@ -151,6 +151,8 @@ def test_an_offset_is_no_noise() -> None:
     clean = voice(4.0)
     assert measure(clean + 0.1).snr == pytest.approx(measure(clean).snr, abs=1)
     assert "noisy" not in codes(measure(clean + 0.1))
+    odd = np.concatenate([clean, np.zeros(3 * RATE + 300)])
+    assert measure(odd + 0.02).trailing_silence == pytest.approx(measure(odd).trailing_silence, abs=0.05)
 
 
 def test_noise_around_the_voice() -> None:

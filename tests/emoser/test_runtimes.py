@@ -214,6 +214,8 @@ def test_a_file_of_the_registry_is_what_the_registry_says(int8: Path, tmp_path: 
     shutil.copyfile(int8, tmp_path / "mine.onnx")
     by_file, by_name = emoser.load(tmp_path / "mine.onnx"), emoser.load("shiftcnn", precision="int8")
     assert by_file.checkpoint == by_name.checkpoint and by_file.precision == "int8"
+    (tmp_path / "mine.onnx").unlink()  # what is loaded needs its file no more
+    assert len(by_file([np.full(16_000, 0.1, np.float32)] * 2)) == 2
 
 
 def test_two_threads_leave_standard_output_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
