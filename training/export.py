@@ -356,7 +356,8 @@ def _int8_holds(exact: Runtime, small: Runtime, prepared: Prepared, size: int = 
     examples = sorted(prepared.examples.validation, key=lambda example: example.utterance.duration or 0.0)
     found = []
     for runtime in (exact, small):
-        parts = [runtime.run(*padded(examples[start : start + size]))["logits"] for start in range(0, len(examples), size)]
+        step = 1 if runtime.alone else size  # as the package runs it
+        parts = [runtime.run(*padded(examples[start : start + step]))["logits"] for start in range(0, len(examples), step)]
         found.append(score(np.concatenate(parts), examples, prepared.recipe.data.labels, intervals=False).pooled.uar)
     log.info("validation UAR: fp16 %.4f, int8 %.4f", *found)
     return found[1] >= found[0] - INT8_LOSS

@@ -74,7 +74,6 @@ def diarize(
     from emoser.cli.folder import Folder, is_folder
     from emoser.cli.inputs import expand
     from emoser.cli.output import Output
-    from emoser.cli.predict import writes_transcripts
     from emoser.diarization.subtitles import read_cues
     from emoser.diarization.turns import read_turns
     from emoser.errors import UsageError
@@ -88,7 +87,7 @@ def diarize(
     header = Header(
         "diarize",
         job.model_block(model, model.labels),
-        transcripts=cues is not None or writes_transcripts(model),
+        transcripts=cues is not None or job.writes_transcripts(model),
         speakers=turns is not None,
         channel=settings.channel,
         min_confidence=model.checkpoint.diarization.min_confidence if min_confidence is None else min_confidence,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoser.cli.folder import Names, is_folder
-from emoser.cli.output import OutputError
+from emoser.cli.output import OutputError, begun
 from emoser.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Extras:
         """Raises UsageError where a single file is asked for and there is more than one result."""
         for option, value in self._wanted.items():
             if option in self._names:
-                self._names[option] = Names(value, inputs)
+                self._names[option].reserve(inputs)
                 self._names[option].make()
             elif len(inputs) > 1 or by_channel:
                 many = f"there are {len(inputs)} inputs" if len(inputs) > 1 else "with --channel each there is one for each channel"
@@ -62,7 +62,7 @@ class Extras:
             path = self._path(option, result.file, result.channel)
             target = path.resolve()
             device = target.exists() and not target.is_file()
-            part = path if device else target.with_name(f".{os.getpid()}.{path.name}")
+            part = path if device else begun(target.with_name(f".{os.getpid()}.{path.name}"))
             try:
                 _write(option, part, result, audio, progress)
                 if not device:

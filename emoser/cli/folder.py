@@ -24,13 +24,16 @@ def is_folder(path: str | None) -> bool:
 
 
 class Names:
-    """recording -> a path in the folder, named like it; a number is added where two are of the same name, in the order of `inputs` and
-    then in that in which they are asked for."""
+    """recording -> a path in the folder, named like it; a number is added where two are of the same name, in the order in which they are
+    reserved or asked for."""
 
-    def __init__(self, folder: str, inputs: Iterable[str] = ()) -> None:
+    def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         self._stems: dict[str, str] = {}
-        for file in inputs:
+
+    def reserve(self, files: Iterable[str]) -> None:
+        """So that a name does not depend on which of them come to be written."""
+        for file in files:
             self._stem(file)
 
     def path(self, file: str | None, extension: str) -> Path:

@@ -58,6 +58,10 @@ def model_block(model: UtteranceModel, labels: Sequence[str]) -> dict[str, objec
     return {"name": model.name, "labels": list(labels), "sha256": model.sha256, "runtime": model.runtime, "device": model.device}
 
 
+def writes_transcripts(model: UtteranceModel) -> bool:
+    return model.checkpoint.task == "transducer"
+
+
 def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Stream) -> int:
     """Write a result for each input, in order, as it comes; return the exit code.
 

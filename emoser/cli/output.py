@@ -96,12 +96,16 @@ def _descriptor(path: str) -> BinaryIO | None:
 
 
 def _beside(target: Path) -> Path:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    return begun(target.with_name(f".{target.name}.{os.getpid()}.part"))
+
+
+_unfinished: set[Path] = set()
+
+
+def begun(part: Path) -> Path:
+    """`part`, a file that stands for another until it is whole: `remove_unfinished` knows it from here on."""
     _unfinished.add(part)
     return part
-
-
-_unfinished: set[Path] = set()  # that this process may have begun
 
 
 def remove_unfinished() -> None:

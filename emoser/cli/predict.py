@@ -12,7 +12,6 @@ from emoser.cli.options import Settings, audio_options, inputs_argument, models_
 
 if TYPE_CHECKING:
     from emoser.cli.job import Source
-    from emoser.models.utterance import UtteranceModel
     from emoser.results import Failure, Prediction
 
 
@@ -86,7 +85,7 @@ def predict(
         "predict",
         job.model_block(model, allowed),
         scores,
-        transcripts=writes_transcripts(model),
+        transcripts=job.writes_transcripts(model),
         channel=settings.channel,
         min_confidence=min_confidence or 0.0,
     )
@@ -127,15 +126,11 @@ def _with_several(
         None,
         scores,
         blocks,
-        transcripts=any(map(writes_transcripts, models)),
+        transcripts=any(map(job.writes_transcripts, models)),
         channel=settings.channel,
         min_confidence=min_confidence or 0.0,
     )
     return job.run(inputs, settings, header, stream)
-
-
-def writes_transcripts(model: UtteranceModel) -> bool:
-    return model.checkpoint.task == "transducer"
 
 
 def choose_labels(wanted: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class Decoder:
 
     inputs: tuple[Port, ...] = INPUTS
     outputs: tuple[Port, ...] = OUTPUTS
+    alone = False
 
     def __init__(self, about: Description, graphs: Mapping[str, Graph]) -> None:
         """graphs: one for each of `emoser.checkpoints.ROLES`."""
@@ -45,7 +46,6 @@ class Decoder:
         self._about, self.symbols, self._frame_temperature = about, about.symbols, about.frame_temperature
         self.frame = about.frame
         encoder = graphs["encoder"]
-        self.alone = any(graph.alone for graph in graphs.values())
         self.name, self.device, self.threads = encoder.name, encoder.device, encoder.threads
         self.metadata: Mapping[str, Any] = encoder.metadata
         self._parts = Parts(**graphs, layers=about.state.layers, state=about.state.width)

@@ -59,9 +59,6 @@ class OnnxGraph:
         self.inputs = tuple(map(_port, self._session.get_inputs()))
         self.outputs = tuple(map(_port, self._session.get_outputs()))
         self.metadata = _metadata(self._session, path)
-        # int8: the activations of a batch, padding and all, are put on one scale. A session does not tell which nodes it has.
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            self.alone = data.find(b"DynamicQuantizeLinear") >= 0
 
     def __call__(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         names = [port.name for port in self.outputs]
@@ -110,6 +107,9 @@ class OnnxRuntime(AdaptableGraph):
         check_whole(path, self.metadata)
         check_interface(path, "an emoser graph", (INPUTS, OUTPUTS), (self.inputs, self.outputs))
         self.outputs = tuple(port for port in self.outputs if port.name != POOLED)
+        # int8: the activations of a batch, padding and all, are put on one scale. A session does not tell which nodes it has.
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            self.alone = data.find(b"DynamicQuantizeLinear") >= 0
 
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         found = self({"waveform": waveform, "lengths": lengths})

@@ -20,9 +20,6 @@ class Graph(Protocol):
     threads: int
     metadata: Mapping[str, Any]
 
-    @property
-    def alone(self) -> bool: ...
-
     def __call__(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]: ...
 
 

@@ -24,15 +24,12 @@ class PartsRuntime:
 
     inputs: tuple[Port, ...] = INPUTS
     outputs: tuple[Port, ...] = OUTPUTS
+    alone = False  # only whole files have int8 products
 
     def __init__(self, encoder: Graph, readout: Graph, frame: int) -> None:
         self._encoder, self._readout, self._frame = encoder, readout, frame
         self.name, self.device, self.threads = encoder.name, encoder.device, encoder.threads
         self.metadata: Mapping[str, Any] = readout.metadata
-
-    @property
-    def alone(self) -> bool:
-        return self._encoder.alone or self._readout.alone
 
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         states, starts = self._states(waveform, lengths)

@@ -34,10 +34,6 @@ class Encoder:
         self.metadata: Mapping[str, Any] = opened.graph.metadata
         opened.users.add(self)
 
-    @property
-    def alone(self) -> bool:
-        return self._opened.graph.alone
-
     def __call__(self, feeds: Arrays) -> Arrays:
         """The same arrays may be given to another model: they are not to be written to."""
         return self._opened.states_of(feeds)
