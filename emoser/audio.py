@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, cast
 
 import numpy as np
 import soxr
@@ -85,7 +85,7 @@ def load_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
 
 def open_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: int = SAMPLE_RATE, channel: Channel = "mix") -> AudioStream:
     """The same in blocks, so that an input of any length is never held whole. Arguments and errors as in `load_audio`."""
-    check_channel(channel)
+    channel = check_channel(channel)
     if isinstance(x, Clip):
         clip = _at_rate(x, target_rate)
         samples = clip.waveform[:, None]
@@ -116,10 +116,13 @@ def source_name(x: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def check_channel(channel: object) -> None:
-    valid = channel in ("mix", "each") if isinstance(channel, str) else isinstance(channel, int) and not isinstance(channel, bool)
-    if not valid or (isinstance(channel, int) and channel < 0):
-        raise UsageError(f'channel is {channel!r}; allowed: "mix", "each", or a channel counted from 0')
+def check_channel(channel: object) -> Channel:
+    """What it is in Python's own types, or UsageError."""
+    if isinstance(channel, str) and channel in ("mix", "each"):
+        return cast(Literal["mix", "each"], channel)
+    if isinstance(channel, int | np.integer) and not isinstance(channel, bool) and channel >= 0:
+        return int(channel)
+    raise UsageError(f'channel is {channel!r}; allowed: "mix", "each", or a channel counted from 0')
 
 
 def check_rate(rate: Any) -> int:

@@ -6,7 +6,7 @@ The file is made by `training/encoders/silero.py`, which documents the graph.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ class SpeechActivity:
         """threads: more do not help, the model is small. block: chunks a run; it bounds memory and does not change results."""
         self.threads = threads
         self.block = block
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), threads=self.threads, block=self.block), ()
 
     def speech_probabilities(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """`waveform` float32 (samples,) at 16 kHz in [-1, 1] -> (chunks,), of which the last is filled up with zeros. Empty gives empty."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import json
 import mmap
@@ -10,7 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import redirect_stdout
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
@@ -39,7 +38,7 @@ class OnnxGraph:
     spins: ClassVar[bool] = False
 
     def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
-        self.threads = check_threads(threads)
+        self.path, self.threads = path, check_threads(threads)
         ort = import_onnxruntime()
         providers = choose_providers(device, ort.get_available_providers())
         # With "auto" a GPU build on a machine without a GPU is no error, and must not look like one.
@@ -59,6 +58,10 @@ class OnnxGraph:
         self.inputs = tuple(map(_port, self._session.get_inputs()))
         self.outputs = tuple(map(_port, self._session.get_outputs()))
         self.metadata = _metadata(self._session, path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, a file is how it was opened: another process opens it anew."""
+        return partial(type(self), device=self.device, threads=self.threads), (self.path,)
 
     def __call__(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         names = [port.name for port in self.outputs]
@@ -81,6 +84,9 @@ class AdaptableGraph(OnnxGraph):
             found |= {"logits": found["logits"] + self._offsets, "frames": found["frames"] + heard * self._offsets}
         return found
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return *super().__reduce__(), {"_adaptation": self._adaptation, "_offsets": self._offsets}
+
     def unadapted(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         return super().__call__(feeds)
 
@@ -92,7 +98,8 @@ class AdaptableGraph(OnnxGraph):
         labels, offsets = 0 if self.reference is None else len(self.reference.means), adaptation.offsets
         if offsets is not None and len(offsets) != labels:
             raise CheckpointError(f"the adaptation is of {len(offsets)} labels, the file has {labels}: it was made for another one")
-        other = copy.copy(self)
+        other = type(self).__new__(type(self))
+        other.__dict__.update(self.__dict__)  # copy.copy would open the file again
         other._adaptation, other._offsets = {SCALE: adaptation.scale, SHIFT: adaptation.shift}, offsets
         return other
 

@@ -15,6 +15,7 @@ from emoser.runtimes import INPUTS, OUTPUTS, Port
 class Graph(Protocol):
     """An opened part: `part({"frames": ..., "steps": ...})` gives its outputs by name. Attributes are those of `Runtime`."""
 
+    path: Path
     name: str
     device: str
     threads: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -30,9 +31,12 @@ class Encoder:
 
     def __init__(self, opened: _Opened) -> None:
         self._opened = opened
-        self.name, self.device, self.threads = opened.graph.name, opened.graph.device, opened.graph.threads
+        self.path, self.name, self.device, self.threads = opened.graph.path, opened.graph.name, opened.graph.device, opened.graph.threads
         self.metadata: Mapping[str, Any] = opened.graph.metadata
         opened.users.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(open_encoder, device=self.device, threads=self.threads), (self.path, self.name)
 
     def __call__(self, feeds: Arrays) -> Arrays:
         """The same arrays may be given to another model: they are not to be written to."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class TorchScriptGraph:
     def __init__(
         self, path: Path, inputs: tuple[Port, ...], outputs: tuple[Port, ...], *, device: str = "auto", threads: int | None = None
     ) -> None:
-        self.inputs, self.outputs = inputs, outputs
+        self.path, self.inputs, self.outputs = path, inputs, outputs
         check_device(device)
         self.threads = check_threads(threads)
         try:
@@ -52,6 +53,10 @@ class TorchScriptGraph:
         self._module = module.eval().float()  # weights are stored as fp16
         self.metadata = parse_metadata(extra[EXTRA_FILE], path)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, a file is how it was opened: another process opens it anew."""
+        return partial(type(self), device=self.device, threads=self.threads), (self.path, self.inputs, self.outputs)
+
     def __call__(self, feeds: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         torch = self._torch
         with torch.inference_mode():
@@ -65,6 +70,9 @@ class TorchScriptRuntime(TorchScriptGraph):
     def __init__(self, path: Path, *, device: str = "auto", threads: int | None = None) -> None:
         super().__init__(path, INPUTS, OUTPUTS, device=device, threads=threads)
         check_whole(path, self.metadata)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), device=self.device, threads=self.threads), (self.path,)
 
     def run(self, waveform: NDArray[np.float32], lengths: NDArray[np.int64]) -> Outputs:
         found = self({"waveform": waveform, "lengths": lengths})

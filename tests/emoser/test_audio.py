@@ -187,7 +187,7 @@ def test_channels_first_and_last_are_the_same() -> None:
         left, right = load_audio(given, channel="each")
         assert (left.channel, right.channel, left.source_channels) == (0, 1, 2)
         np.testing.assert_array_equal(right.waveform, stereo[1])
-        (one,) = load_audio(given, channel=1)
+        (one,) = load_audio(given, channel=np.int64(1))
         assert one.channel == 1
         np.testing.assert_array_equal(one.waveform, stereo[1])
     assert load_audio(sine(), channel="each")[0].channel == 0
