@@ -1,0 +1,1 @@
+"""A network that takes rooms off speech, before any checkpoint hears it."""
