@@ -127,6 +127,7 @@ def _train(
 ) -> list[dict[str, Any]]:
     """Leaves the averaged weights of the last step in `model`."""
     schedule, first = recipe.schedule, recipe.dereverberation.spectrum_steps
+    running.steps = first + schedule.steps
     history: list[dict[str, Any]] = [{"step": 0, **validated(model, teachers, validation, heard=False)}]
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=schedule.weight_decay)
     average = Average(model, schedule.average)
