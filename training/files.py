@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Writes what a run has to tell as JSON, floats rounded, whole or not at all."""
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
 
 
 def rounded(value: Any, digits: int = 5) -> Any:

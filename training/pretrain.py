@@ -27,7 +27,7 @@ from training.corpora import Utterance, default_split, load
 from training.data import Example, check_lengths
 from training.encoders.compact import CompactEncoder
 from training.features import Features, Source, build
-from training.files import rounded, written_whole
+from training.files import rounded, write_record, written_whole
 from training.heard import check_unheard
 from training.pretraining.distillation import distillation
 from training.pretraining.masked import masked_prediction
@@ -52,7 +52,7 @@ def speech_of(recipe: Recipe, places: Places) -> Speech:
         for part, own in (("train", split.train), ("validation", split.validation)):
             parts[part] += [Example(clip, own.file(clip), 0) for clip in own]
     if not parts["train"] or not parts["validation"]:
-        raise RecipeError("pre-training needs speakers that train and speakers that validate; data.corpora has none left")
+        raise RecipeError("this needs speakers that train and speakers that validate; data.corpora has none left")
     return Speech(tuple(parts["train"]), tuple(parts["validation"]))
 
 
@@ -103,8 +103,7 @@ def run_pretrain(recipe: Recipe, places: Places) -> Path:
         "seconds": round(time.monotonic() - began),
         "history": history,
     }
-    with written_whole(folder / "record.json") as described:
-        described.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
+    write_record(folder / "record.json", record)
     (folder / RUNNING).unlink(missing_ok=True)
     return file
 

@@ -29,7 +29,7 @@ from training import paths
 from training.data import Examples, check_lengths, examples_of
 from training.evaluate import calibration_error, score
 from training.features import Features, Source, build
-from training.files import rounded, written_whole
+from training.files import write_record, written_whole
 from training.heard import check_unheard
 from training.loop import fit, forget_progress, logits_of
 from training.model import LAST_OF_STATISTICS, EmotionModel
@@ -179,8 +179,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         **_validation(prepared, model, fitted.temperature),
         "history": fitted.history,
     }
-    with written_whole(prepared.folder / "record.json") as file:
-        file.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
+    write_record(prepared.folder / "record.json", record)
     forget_progress(prepared.folder)
     log.info("kept step %d of %d; temperature %.3f", fitted.step, recipe.schedule.steps, fitted.temperature)
     return prepared
@@ -224,8 +223,7 @@ def run_evaluate(recipe: Recipe, places: Places, whole: bool = False) -> dict[st
         "ece": calibration_error(logits, targets, record["temperature"]),
         **scored.to_dict(),
     }
-    with written_whole(prepared.folder / "test.json") as file:
-        file.write_text(json.dumps(rounded(result), indent=1) + "\n", encoding="utf-8")
+    write_record(prepared.folder / "test.json", result)
     for name, value in {**scored.corpora, "pooled": scored.pooled}.items():
         assert isinstance(value, Score)
         low, high = value.interval or (float("nan"), float("nan"))

@@ -18,12 +18,13 @@ from emoser.digests import sha256
 from training import steps
 from training.dereverberation import fit
 from training.dereverberation.export import export
-from training.dereverberation.fit import batch_of, run_fit, spectral_distance, speech_of
+from training.dereverberation.fit import batch_of, run_fit, spectral_distance
 from training.dereverberation.network import Dereverberator
 from training.dereverberation.pairs import Drawing, Source, draw
 from training.dereverberation.recipe import DereverberationRecipe
 from training.dereverberation.teacher import teachers_of
 from training.leaving_out import without
+from training.pretrain import speech_of
 from training.recipe import Recipe, RecipeError, read_recipe
 from training.runs import Places
 from training.runs import run_fit as run_leaving_out
@@ -87,7 +88,7 @@ def perturbed() -> Dereverberator:
 
 def source(recipe: DereverberationRecipe, places: Places, **chances: float) -> Source:
     speech = speech_of(recipe, places)
-    return Source(speech["train"], replace(recipe.augmentation.chances, **chances), 0.5, 1, places.corpora)
+    return Source(speech.train, replace(recipe.augmentation.chances, **chances), 0.5, 1, places.corpora)
 
 
 def test_before_training_a_waveform_comes_back_as_it_went_in() -> None:
@@ -164,8 +165,8 @@ def test_validation_has_rooms_of_its_own(recipe: DereverberationRecipe, places: 
 
 def test_test_speakers_are_not_heard(recipe: DereverberationRecipe, places: Places) -> None:
     speech = speech_of(recipe, places)
-    assert {example.speaker for example in speech["train"]} == {"ravdess/01", "ravdess/03", "emodb/08", "emodb/09"}
-    assert {example.speaker for example in speech["validation"]} == {"ravdess/02", "emodb/03"}
+    assert {example.speaker for example in speech.train} == {"ravdess/01", "ravdess/03", "emodb/08", "emodb/09"}
+    assert {example.speaker for example in speech.validation} == {"ravdess/02", "emodb/03"}
     with pytest.raises(RecipeError, match="none left"):
         speech_of(replace(recipe, data=replace(recipe.data, leave_out=("ravdess", "emodb"))), places)
 
@@ -177,7 +178,7 @@ def test_a_run_learns_and_exports(recipe: DereverberationRecipe, places: Places,
     assert [entry["step"] for entry in record["history"]] == [0, 20, 40, 44]
     assert record["teachers_sha256"] == {"tiny-without-emodb": sha256(places.runs / "tiny-without-emodb" / "weights.pt")}
     model = Dereverberator(8, 12)
-    heard = Source(speech_of(recipe, places)["train"], recipe.augmentation.chances, 0.6, recipe.schedule.seed, places.corpora)
+    heard = Source(speech_of(recipe, places).train, recipe.augmentation.chances, 0.6, recipe.schedule.seed, places.corpora)
     batch = batch_of(draw(heard, 12, 1), np.arange(12))
     before = spectral_distance(model, *batch, nullcontext())
     model.load_state_dict(torch.load(file, weights_only=True))

@@ -19,15 +19,14 @@ import torch
 from torch import Tensor
 
 from emoser.digests import sha256
-from training.corpora import Split, default_split, load
-from training.data import Example
 from training.dereverberation import pairs as drawing
 from training.dereverberation.network import Dereverberator
 from training.dereverberation.pairs import FULL, Pairs, Source
 from training.dereverberation.recipe import DereverberationRecipe, check
 from training.dereverberation.teacher import Distance, Teacher, teachers_of
 from training.encoders.compact import PEAK
-from training.files import rounded, written_whole
+from training.files import rounded, write_record, written_whole
+from training.pretrain import speech_of
 from training.recipe import Recipe, RecipeError
 from training.runs import Places
 from training.schedules import warmup_cosine
@@ -45,7 +44,7 @@ Waveforms = tuple[Tensor, Tensor, Tensor]  # in the room, without it, both (batc
 
 def run_fit(recipe: Recipe, places: Places) -> Path:
     """Trains (or goes on) and writes `weights.pt` and `record.json` to the run's folder; returns the former's path. The pairs are drawn
-    again where a killed run goes on. Raises RecipeError where the teacher's test speakers are others than the recipe's."""
+    again where a killed run goes on. Raises RecipeError where a teacher has heard what it teaches, or has other test speakers."""
     if not isinstance(recipe, DereverberationRecipe):
         raise RecipeError(f"{recipe.name} has the task {recipe.task}, not dereverberation")
     check(recipe)
@@ -58,9 +57,9 @@ def run_fit(recipe: Recipe, places: Places) -> Path:
     speech = speech_of(recipe, places)
     chances = recipe.augmentation.chances
     found = {
-        "train": (Source(speech["train"], chances, options.seconds, schedule.seed, places.corpora), options.pairs),
+        "train": (Source(speech.train, chances, options.seconds, schedule.seed, places.corpora), options.pairs),
         "validation": (
-            Source(speech["validation"], chances, options.seconds, schedule.seed + DRAWN_FOR_VALIDATION, places.corpora, held_out=True),
+            Source(speech.validation, chances, options.seconds, schedule.seed + DRAWN_FOR_VALIDATION, places.corpora, held_out=True),
             options.validation_pairs,
         ),
     }
@@ -72,7 +71,8 @@ def run_fit(recipe: Recipe, places: Places) -> Path:
         if few := [part for part, pairs in drawn.items() if len(pairs.of(corpus)) < FEWEST]:
             raise RecipeError(f"fewer than {FEWEST} pairs for {' and '.join(few)} are of {corpus}, which is to be taught: draw more pairs")
         teacher.take_scale((dry, lengths) for _, dry, lengths in _batches(drawn["validation"], corpus))
-    history = _train(recipe, model, teachers, drawn["train"], drawn["validation"], Running(folder, recipe, digests))
+    running = Running(folder, recipe, digests, options.spectrum_steps + schedule.steps)
+    history = _train(recipe, model, teachers, drawn["train"], drawn["validation"], running)
     file = folder / "weights.pt"
     with written_whole(file) as partial:
         torch.save(model.state_dict(), partial)
@@ -87,25 +87,9 @@ def run_fit(recipe: Recipe, places: Places) -> Path:
         "seconds": round(time.monotonic() - began),
         "history": history,
     }
-    with written_whole(folder / "record.json") as described:
-        described.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
+    write_record(folder / "record.json", record)
     (folder / RUNNING).unlink(missing_ok=True)
     return file
-
-
-def speech_of(recipe: Recipe, places: Places) -> dict[str, tuple[Example, ...]]:
-    """Clips of the recipe's corpora, labelled or not, by part; none of test speakers, none of corpora left out."""
-    parts: dict[str, list[Example]] = {"train": [], "validation": []}
-    for name in recipe.data.corpora:
-        if name in recipe.data.leave_out:
-            continue
-        split: Split = default_split(load(name, places.corpora), recipe.data.split)
-        for part in parts:
-            own = split.parts[part]
-            parts[part] += [Example(clip, own.file(clip), 0) for clip in own]
-    if not all(parts.values()):
-        raise RecipeError("this needs speakers that train and speakers that validate; data.corpora has none left")
-    return {part: tuple(clips) for part, clips in parts.items()}
 
 
 def batch_of(pairs: Pairs, chosen: np.ndarray) -> Waveforms:
@@ -127,8 +111,7 @@ def _train(
 ) -> list[dict[str, Any]]:
     """Leaves the averaged weights of the last step in `model`."""
     schedule, first = recipe.schedule, recipe.dereverberation.spectrum_steps
-    running.steps = first + schedule.steps
-    history: list[dict[str, Any]] = [{"step": 0, **validated(model, teachers, validation, heard=False)}]
+    history: list[dict[str, Any]] = []
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=schedule.weight_decay)
     average = Average(model, schedule.average)
     start = 0
@@ -137,7 +120,9 @@ def _train(
         optimizer.load_state_dict(state["optimizer"])
         average.state = state["average"]
         start, history = state["step"], state["history"]
-    for step in range(start, first + schedule.steps):
+    else:
+        history.append({"step": 0, **validated(model, teachers, validation, heard=False)})
+    for step in range(start, running.steps):
         if step == first:  # the second part has another loss, and knows nothing of the first one's gradients
             optimizer = torch.optim.AdamW(model.parameters(), weight_decay=schedule.weight_decay)
             average = Average(model, schedule.average)
@@ -150,12 +135,12 @@ def _train(
         optimizer.step()
         average.update(model, step - first if step >= first else step)
         done = step + 1
-        if done % schedule.evaluate_every == 0 or done in (first, first + schedule.steps):
+        if done % schedule.evaluate_every == 0 or done in (first, running.steps):
             now = copied(model.state_dict())
             model.load_state_dict(average.state)
             history.append({"step": done, "loss": float(loss.detach()), **validated(model, teachers, validation)})
             log.info("%s", json.dumps(rounded(history[-1])))
-            if done < first + schedule.steps:
+            if done < running.steps:
                 model.load_state_dict(now)
         if running.due(done):
             weights = {"model": model.state_dict(), "average": average.state, "optimizer": optimizer.state_dict()}

@@ -1,8 +1,8 @@
 """Waveform -> the same speech with less of the room: a gain for every band of the mel spectrum and every 10 ms, on the clip's own phase.
 
-Frames of 25 ms every 10 ms, as the encoders hear; what is to be heard of each of 80 mel bands is a function of the log-mel spectrum of two
-seconds before and after and of its mean and deviation over the clip, which show how long the room rings. Where no gain is below one the
-waveform comes back as it went in. Everything exports to ONNX, clips of a batch are masked by their true lengths.
+Frames of 25 ms every 10 ms, as the encoders hear; what is to be heard of each of 80 mel bands is a function of the log-mel spectrum of a
+second and a half before and after and of its mean and deviation over the clip, which show how long the room rings. Where no gain is below
+one the waveform comes back as it went in. Everything exports to ONNX, clips of a batch are masked by their true lengths.
 """
 
 from __future__ import annotations

@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from training.augment import RATE, Chances, Samples, add_noise, change_speed, made_up_room, reverberate, tilt
 from training.data import Example, noises, rooms, samples_of
+from training.encoders.compact import FRAME_HOP, SILENCE_RATIO
 
 FULL = 29_000  # of 32767: both of a pair are stored as 16 bits, the loudest sample there; level is no matter to who hears them
-SILENCE_RATIO = 1e-4  # blocks of 20 ms this far below the loudest are silence at the ends, as the encoders take them
-BLOCK = RATE // 50
 SHORTEST = RATE // 2  # samples; what is shorter is drawn anew
 PAIRS_A_PART = 250
 
@@ -116,10 +115,10 @@ class Drawing:
 
 
 def _span(x: Samples) -> tuple[int, int]:
-    """First sample of the first block that is no silence, and the one after the last; (0, 0) where there is none."""
-    energy = np.square(x[: len(x) // BLOCK * BLOCK].reshape(-1, BLOCK), dtype=np.float64).sum(axis=1)
+    """What an encoder takes for speech: the first sample that is no silence, and the one after the last; (0, 0) if all is."""
+    energy = np.square(x[: len(x) // FRAME_HOP * FRAME_HOP].reshape(-1, FRAME_HOP), dtype=np.float64).sum(axis=1)
     active = np.flatnonzero((energy >= SILENCE_RATIO * energy.max(initial=0.0)) & (energy > 0))
-    return (int(active[0]) * BLOCK, (int(active[-1]) + 1) * BLOCK) if len(active) else (0, 0)
+    return (int(active[0]) * FRAME_HOP, (int(active[-1]) + 1) * FRAME_HOP) if len(active) else (0, 0)
 
 
 def _stored(x: Samples) -> NDArray[np.int16]:

@@ -6,7 +6,6 @@ any room: what it makes of these shows little of what a room does to a voice tha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from emoser.digests import sha256
 from training.dereverberation.recipe import DereverberationRecipe
+from training.heard import RECORD, recorded
 from training.leaving_out import WITHOUT
 from training.model import EmotionModel
 from training.recipe import Model, RecipeError
@@ -89,8 +89,8 @@ def teachers_of(recipe: DereverberationRecipe, places: Places) -> tuple[dict[str
         folder = places.runs / name
         if not (folder / "weights.pt").is_file():
             raise FileNotFoundError(f"{recipe.name} is taught by {name}: python -m training unseen makes it")
-        values = json.loads((folder / "record.json").read_text(encoding="utf-8"))["recipe"]
-        if corpus not in values["data"]["leave_out"] or values["data"]["split"] != recipe.data.split:
+        values = recorded(folder / RECORD)
+        if values is None or corpus not in values["data"]["leave_out"] or values["data"]["split"] != recipe.data.split:
             raise RecipeError(f"{name} has heard {corpus}, or has other test speakers than {recipe.name}")
         teachers[corpus] = Teacher(_model(values, folder / "weights.pt"))
         digests[name] = sha256(folder / "weights.pt")

@@ -23,7 +23,7 @@ from emoser.metrics import EditCounts, Score, edits
 from training.data import Example, check_lengths
 from training.evaluate import calibration_error, score
 from training.features import Source, build
-from training.files import rounded, written_whole
+from training.files import rounded, write_record, written_whole
 from training.heard import check_unheard
 from training.runs import Places, left_by, load_encoder_of, origin_digests, record_of, revision, start_weights
 from training.steps import RUNNING
@@ -146,8 +146,7 @@ def run_fit(recipe: TransducerRecipe, places: Places) -> Prepared:
         "validation": scores_of(prepared, model, clips.validation, fitted.temperature),
         "history": fitted.history,
     }
-    with written_whole(prepared.folder / "record.json") as file:
-        file.write_text(json.dumps(rounded(record), indent=1) + "\n", encoding="utf-8")
+    write_record(prepared.folder / "record.json", record)
     (prepared.folder / RUNNING).unlink(missing_ok=True)
     log.info(
         "kept step %d of %d; temperatures %.3f and %.3f", fitted.step, recipe.schedule.steps, fitted.temperature, fitted.frame_temperature
@@ -168,8 +167,7 @@ def run_evaluate(recipe: TransducerRecipe, places: Places) -> dict[str, Any]:
         "left_out": sorted(recipe.data.leave_out),
         **scores_of(prepared, model, prepared.clips.test, record["temperature"]),
     }
-    with written_whole(prepared.folder / "test.json") as file:
-        file.write_text(json.dumps(rounded(result), indent=1) + "\n", encoding="utf-8")
+    write_record(prepared.folder / "test.json", result)
     for name, value in {**result["corpora"], "pooled": result["pooled"]}.items():
         low, high = value["interval"] or (float("nan"), float("nan"))
         log.info("%-16s UAR %5.1f  [%5.1f, %5.1f]  %d clips", name, 100 * value["uar"], 100 * low, 100 * high, value["clips"])
