@@ -93,10 +93,6 @@ def _run(options: argparse.Namespace) -> int:
             from training.systems.transducer.commands import run
 
             run(options.command, recipe, places)
-        elif recipe.task == "dereverberation":
-            from training.dereverberation.commands import run as dereverberation
-
-            dereverberation(options.command, recipe, places)
         elif options.command == "features":
             runs.prepare(recipe, places)
         elif options.command == "fit":

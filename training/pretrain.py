@@ -52,7 +52,7 @@ def speech_of(recipe: Recipe, places: Places) -> Speech:
         for part, own in (("train", split.train), ("validation", split.validation)):
             parts[part] += [Example(clip, own.file(clip), 0) for clip in own]
     if not parts["train"] or not parts["validation"]:
-        raise RecipeError("this needs speakers that train and speakers that validate; data.corpora has none left")
+        raise RecipeError("pre-training needs speakers that train and speakers that validate; data.corpora has none left")
     return Speech(tuple(parts["train"]), tuple(parts["validation"]))
 
 

@@ -170,15 +170,11 @@ def _kind(values: dict[str, Any]) -> type[Recipe]:
         from training.pretraining.recipe import PretrainingRecipe
 
         return PretrainingRecipe
-    if values.get("task") == "dereverberation":
-        from training.dereverberation.recipe import DereverberationRecipe
-
-        return DereverberationRecipe
     return Recipe
 
 
 def _check(recipe: Recipe) -> None:
-    if len(recipe.data.labels) < 2 and recipe.task not in ("pretraining", "dereverberation"):
+    if len(recipe.data.labels) < 2 and recipe.task != "pretraining":
         raise RecipeError("data.labels needs two labels at least")
     if set(recipe.data.labels) & set(recipe.data.more_labels):
         raise RecipeError("data.more_labels repeats labels of data.labels")

@@ -72,13 +72,12 @@ class Average:
 class Running:
     """The file of a run's resumable state, `RUNNING`. It stays at the end: whoever has put the result away removes it."""
 
-    def __init__(self, folder: Path, recipe: Recipe, origins: Mapping[str, str] | None = None, steps: int | None = None) -> None:
-        """origins: digests of the weights that the run goes on from, by the name that a record has for each. steps: of the whole run, where
-        it has others than those of the recipe's schedule."""
+    def __init__(self, folder: Path, recipe: Recipe, origins: Mapping[str, str] | None = None) -> None:
+        """origins: digests of the weights that the run goes on from, by the name that a record has for each."""
         self.file = folder / RUNNING
         self.checksum = recipe.checksum()
         self.origins = dict(origins or {})
-        self.steps = recipe.schedule.steps if steps is None else steps
+        self.steps = recipe.schedule.steps
         self.saved = time.monotonic()
 
     def read(self, device: torch.device | None = None) -> dict[str, Any] | None:

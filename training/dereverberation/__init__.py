@@ -1,1 +1,0 @@
-"""A network that takes rooms off speech, before any checkpoint hears it."""
