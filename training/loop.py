@@ -22,11 +22,13 @@ from training.data import Example, Examples, sampling_weights
 from training.evaluate import Scored, score, temperature_of
 from training.features import Features
 from training.model import EmotionModel
+from training.pooled import PooledBatch, PooledDraws
 from training.recipe import Recipe, RecipeError, Schedule
 from training.steps import RUNNING, UNTRAINED, Losses, begin, copied, train
 from training.voices import Voices
 
 STATISTICS = "statistics"  # in a run's folder: what the phase of the second read-out alone leaves
+WHOLE_CLIPS = "whole-clips"  # and what the phase leaves in which it learns anew
 FEWEST_SPEAKERS = 8  # that validate, for class offsets to be fitted on them
 
 
@@ -181,6 +183,19 @@ class StatisticsStep(nn.Module):
         return Losses(loss_of(logits.float(), targets, len(self.recipe.data.labels), self.recipe.schedule))
 
 
+class WholeClipStep(nn.Module):
+    """A batch of pooled clips to the loss of the second read-out alone."""
+
+    def __init__(self, recipe: Recipe, readout: nn.Module) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.readout = readout
+
+    def forward(self, batch: PooledBatch) -> Losses:
+        targets = F.one_hot(batch.targets, len(self.recipe.all_labels)).float()
+        return Losses(loss_of(self.readout(batch.vectors).float(), targets, len(self.recipe.data.labels), self.recipe.schedule))
+
+
 @dataclass
 class Fitted:
     """What a run leaves: the kept weights, its validation history, and what was fitted on validation speakers."""
@@ -213,15 +228,17 @@ def fit(
         return _validate(recipe, model, examples, features) if examples.validation else {"selection": 0.0}
 
     outcome = train(recipe, model, Step(recipe, model, voices), draws, validate, folder, accelerator, {"voices": draws.voices}, origins)
+    if recipe.schedule.whole_clip_steps:
+        _fit_whole_clips(recipe, model, examples.train, features, folder / WHOLE_CLIPS, accelerator, origins)
     own = len(recipe.data.labels)
     offsets, temperature = calibrate(model, own, examples, features) if examples.validation else ([0.0] * own, 1.0)
     return Fitted(copied(model.state_dict()), outcome.history, offsets, temperature, outcome.step, outcome.seconds)
 
 
 def forget_progress(folder: Path) -> None:
-    """Removes the resumable states of a run whose result has been put away, its first phase's too: they would only be in the way of a later
+    """Removes the resumable states of a run whose result has been put away, its other phases' too: they would only be in the way of a later
     run of that name with other settings."""
-    for place in (folder, folder / STATISTICS):
+    for place in (folder, folder / STATISTICS, folder / WHOLE_CLIPS):
         (place / RUNNING).unlink(missing_ok=True)
 
 
@@ -229,15 +246,57 @@ def _fit_statistics(
     recipe: Recipe, model: EmotionModel, draws: Draws, folder: Path, accelerator: Accelerator, origins: Mapping[str, str] | None = None
 ) -> None:
     """`schedule.statistics_steps` steps of the second read-out alone. Nothing is chosen: the last averaged weights go on."""
-    schedule = recipe.schedule
-    if model.statistics is None or schedule.statistics_steps is None:
+    steps = recipe.schedule.statistics_steps
+    if model.statistics is None or steps is None:
         raise RecipeError("schedule.statistics_steps: there is no second read-out; model.statistics is its width")
-    schedule = replace(schedule, steps=schedule.statistics_steps, evaluate_every=schedule.statistics_steps, keep="last")
-    recipe = replace(recipe, schedule=schedule)
+    recipe = _of_steps(recipe, steps)
     folder.mkdir(exist_ok=True)
     model.requires_grad_(False)  # of all else: several processes wait for the gradient of whatever is trained
     step = StatisticsStep(recipe, model)
     train(recipe, model.statistics, step, draws, lambda: {"selection": 0.0}, folder, accelerator, origins=origins)
+
+
+def _fit_whole_clips(
+    recipe: Recipe,
+    model: EmotionModel,
+    examples: Sequence[Example],
+    features: Features,
+    folder: Path,
+    accelerator: Accelerator,
+    origins: Mapping[str, str] | None = None,
+) -> None:
+    """`schedule.whole_clip_steps` steps of the second read-out alone, from its first weights again, the encoder being as it will be used:
+    what it sees of a crop is not what it sees of a clip. Nothing is mixed, and nothing chosen (docs/experiments.md)."""
+    steps, readout = recipe.schedule.whole_clip_steps, model.statistics
+    if readout is None or steps is None:
+        raise RecipeError("schedule.whole_clip_steps: there is no second read-out; model.statistics is its width")
+    recipe = _of_steps(recipe, steps)
+    views = [statistics_of(model, examples, features, view) for view in range(recipe.augmentation.views + 1)]
+    torch.manual_seed(recipe.schedule.seed)
+    readout.begin_anew(torch.cat(views))
+    folder.mkdir(exist_ok=True)
+    model.requires_grad_(False)
+    draws = PooledDraws(recipe, examples, views, accelerator.process_index)
+    step = WholeClipStep(recipe, readout)
+    train(recipe, readout, step, draws, lambda: {"selection": 0.0}, folder, accelerator, origins=origins)
+
+
+def _of_steps(recipe: Recipe, steps: int) -> Recipe:
+    """Of a phase in which the second read-out learns alone, the last weights of which go on."""
+    return replace(recipe, schedule=replace(recipe.schedule, steps=steps, evaluate_every=steps, keep="last"))
+
+
+@torch.no_grad()
+def statistics_of(model: EmotionModel, examples: Sequence[Example], features: Features, view: int) -> Tensor:
+    """What the second read-out sees of whole clips, (clips, dim), in the order of `examples`."""
+    model.eval()
+    device = next(model.parameters()).device
+    order: list[int] = []
+    parts: list[Tensor] = []
+    for places, batch in whole_clips(examples, features, view):
+        order += places
+        parts.append(model.statistics_of(batch.hidden.to(device), batch.frames.to(device)).float().cpu())
+    return torch.cat(parts)[torch.tensor(order).argsort()]
 
 
 def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:

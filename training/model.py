@@ -137,6 +137,15 @@ class StatisticsReadout(nn.Module):
             nn.Linear(hidden, classes),
         )
 
+    @torch.no_grad()
+    def begin_anew(self, vectors: Tensor) -> None:
+        """First weights again, and the scale of `vectors` (clips, width)."""
+        for module in self.network:
+            if isinstance(module, nn.Linear | nn.LayerNorm):
+                module.reset_parameters()
+        if self.standardised is not None:
+            self.standardised.take(vectors.to(self.standardised.mean.device))
+
     def forward(self, statistics: Tensor) -> Tensor:
         logits: Tensor = self.network(statistics if self.standardised is None else self.standardised(statistics))
         return logits

@@ -102,6 +102,7 @@ class Schedule:
     evaluate_every: int = 200
     keep: str = "best"  # best on validation, or last
     statistics_steps: int | None = None  # before all others, in which the second read-out learns alone, at a twentieth of a step's cost
+    whole_clip_steps: int | None = None  # after all others, in which it learns anew, alone, from whole clips (training/pooled.py)
     precision: str = "bf16"
     seed: int = 42
 

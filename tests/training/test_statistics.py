@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from training import loop, steps
 from training.crossval import Protocol, run_crossval
 from training.loop import Draws
+from training.pooled import PooledDraws
 from training.recipe import Recipe, RecipeError
 from training.runs import Places, Prepared, prepare, run_fit
 from training.steps import UNTRAINED
@@ -58,9 +61,62 @@ def test_the_second_read_out_learns_alone_before_all_else(prepared: Callable[...
     torch.testing.assert_close(model.statistics_of(batch.hidden, batch.frames), pooled.statistics)
 
 
-def test_without_a_second_read_out_its_steps_are_an_error(prepared: Callable[..., Prepared]) -> None:
-    run = prepared("schedule.statistics_steps=3")
-    with pytest.raises(RecipeError, match=r"no second read-out; model\.statistics"):
+def test_the_second_read_out_learns_anew_from_whole_clips(prepared: Callable[..., Prepared]) -> None:
+    options = ("model.statistics=8", "model.standardise_statistics=true", "schedule.whole_clip_steps=40", "schedule.average=0.0")
+    run = prepared(*options)
+    model, examples = run.model(), run.examples.train
+    assert model.statistics is not None
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    loop._fit_whole_clips(run.recipe, model, examples, run.features, run.folder / "whole-clips", steps.begin(run.recipe.schedule))
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {name for name in before if name.startswith("statistics.")}
+    again = run.model()  # where it came from is no matter
+    assert again.statistics is not None
+    with torch.no_grad():
+        again.statistics.network[1].weight.zero_()
+    loop._fit_whole_clips(run.recipe, again, examples, run.features, run.folder / "again", steps.begin(run.recipe.schedule))
+    torch.testing.assert_close(again.statistics.state_dict(), model.statistics.state_dict())
+    targets = torch.tensor([example.target for example in examples])
+    vectors = loop.statistics_of(model, examples, run.features, 0)
+    before_it, after_it = (F.cross_entropy(each.eval().statistics(vectors), targets) for each in (run.model(), model))
+    assert after_it < before_it
+
+
+def test_whole_clips_are_pooled_in_their_order(prepared: Callable[..., Prepared]) -> None:
+    run = prepared("model.statistics=8")
+    model = run.model().eval()
+    examples = run.examples.train[:5]
+    found = loop.statistics_of(model, examples, run.features, 1)
+    for row, example in zip(found, examples, strict=True):
+        batch = loop.stack([run.features.get(example, 1)], [0])
+        torch.testing.assert_close(row[None], model.statistics_of(batch.hidden, batch.frames))
+
+
+def test_pooled_clips_change_voices(prepared: Callable[..., Prepared]) -> None:
+    run = prepared("model.statistics=8", "schedule.voices=1.0", "schedule.batch_size=64")
+    examples = run.examples.train
+    speakers = sorted({example.speaker for example in examples})
+    # A clip is its speaker's number: moved all of the way, it is another's.
+    vectors = torch.tensor([[float(speakers.index(example.speaker))] for example in examples])
+    silent = torch.full_like(vectors, -100.0)
+    still, moved = (PooledDraws(replace_voices(run.recipe, share), examples, [vectors]) for share in (None, 1.0))
+    assert set(still[0].vectors.flatten().tolist()) <= set(range(len(speakers)))
+    where = moved[0].vectors.flatten()
+    assert (where >= 0).all() and (where <= len(speakers) - 1).all() and not torch.equal(where, still[0].vectors.flatten())
+    copies = PooledDraws(replace_voices(run.recipe, None), examples, [vectors, silent])[0]
+    assert 0 < int((copies.vectors == -100).sum()) < 64
+    for draws in (still, moved):
+        torch.testing.assert_close(draws[3].vectors, draws[3].vectors)
+
+
+def replace_voices(recipe: Recipe, share: float | None) -> Recipe:
+    return replace(recipe, schedule=replace(recipe.schedule, voices=share))
+
+
+@pytest.mark.parametrize("phase", ["statistics_steps", "whole_clip_steps"])
+def test_without_a_second_read_out_its_steps_are_an_error(prepared: Callable[..., Prepared], phase: str) -> None:
+    run = prepared(f"schedule.{phase}=3", "schedule.steps=1")
+    with pytest.raises(RecipeError, match=rf"{phase}: there is no second read-out; model\.statistics"):
         loop.fit(run.recipe, run.model(), run.examples, run.features, run.folder)
 
 
@@ -68,9 +124,10 @@ def test_a_finished_run_leaves_no_resumable_state_of_either_phase(
     tiny: Callable[..., Recipe], places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps, "SAVE_SECONDS", -1.0)  # saved after every step, as in long phases
-    options = ("model.statistics=8", "schedule.statistics_steps=3", "schedule.steps=3", "schedule.evaluate_every=3", "augmentation.views=0")
+    phases = ("model.statistics=8", "schedule.statistics_steps=3", "schedule.whole_clip_steps=3")
+    options = (*phases, "schedule.steps=3", "schedule.evaluate_every=3", "augmentation.views=0")
     folder = run_fit(tiny(*options), places).folder
-    assert (folder / "statistics").is_dir() and not list(folder.rglob(steps.RUNNING))
+    assert (folder / "statistics").is_dir() and (folder / "whole-clips").is_dir() and not list(folder.rglob(steps.RUNNING))
     run_fit(tiny(*options, "schedule.batch_size=6"), places)  # other settings under the same name
     frozen = ("model.frozen_blocks=2", "model.first_layer=1")
     _, _, root = run_crossval(tiny(*options, *frozen), places, Protocol("emodb", "leave-one-speaker-out", only=("1",)))[:3]
