@@ -12,26 +12,10 @@ from emoser.adaptation import Reference, adapt
 from emoser.pooling import calibrated
 from training.data import Example
 from training.features import Features
-from training.loop import whole_clips
+from training.loop import pooled_clips
 from training.model import Adjustment, EmotionModel, Pooled
 
 MANY_CLIPS = 4000  # that a reference is taken from: of n times as many and more, every n-th, so that there are fewer than twice these
-
-
-@torch.inference_mode()
-def pooled_clips(model: EmotionModel, examples: Sequence[Example], features: Features, view: int = 0) -> Pooled:
-    """All clips in the order of `examples`, pooled; without their frames, (clips, 0, classes)."""
-    model.eval()
-    device = next(model.parameters()).device
-    order: list[int] = []
-    parts: list[Pooled] = []
-    for places, batch in whole_clips(examples, features, view):
-        order += places
-        parts.append(model.pool_states(batch.hidden.to(device), batch.frames.to(device)))
-    back = torch.tensor(order).argsort()
-    embedding = torch.cat([part.embedding.cpu() for part in parts])[back]
-    statistics = [part.statistics.cpu() for part in parts if part.statistics is not None]
-    return Pooled(embedding, torch.cat(statistics)[back] if statistics else None, torch.zeros(len(order), 0, parts[0].frames.shape[2]))
 
 
 def reference_of(model: EmotionModel, examples: Sequence[Example], features: Features, own: int) -> Reference:

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.adaptation import adapted_logits, pooled_clips, reference_of
+from training.adaptation import adapted_logits, reference_of
 from training.corpora import EMOTIONS, Manifest, Utterance, default_split, load
 from training.data import Example, Examples
 from training.files import written_whole
 from training.folds import Fold, folds_of, selected_on_test
 from training.heard import check_unheard
 from training.leaving_out import WITHOUT, fit_encoder
-from training.loop import fit, forget_progress
+from training.loop import fit, forget_progress, pooled_clips
 from training.recipe import Recipe, RecipeError
 from training.runs import Places, Prepared, origin_digests, prepared_with
 from training.steps import check_origins

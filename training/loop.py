@@ -21,7 +21,7 @@ from training.calibration import class_offsets
 from training.data import Example, Examples, sampling_weights
 from training.evaluate import Scored, score, temperature_of
 from training.features import Features
-from training.model import EmotionModel
+from training.model import EmotionModel, Pooled
 from training.pooled import PooledBatch, PooledDraws
 from training.recipe import Recipe, RecipeError, Schedule
 from training.steps import RUNNING, UNTRAINED, Losses, begin, copied, train
@@ -111,6 +111,22 @@ def whole_clips(
             batch = []
         if index >= 0:
             batch.append(index)
+
+
+@torch.inference_mode()
+def pooled_clips(model: EmotionModel, examples: Sequence[Example], features: Features, view: int = 0) -> Pooled:
+    """All clips in the order of `examples`, pooled; without their frames, (clips, 0, classes)."""
+    model.eval()
+    device = next(model.parameters()).device
+    order: list[int] = []
+    parts: list[Pooled] = []
+    for places, batch in whole_clips(examples, features, view):
+        order += places
+        parts.append(model.pool_states(batch.hidden.to(device), batch.frames.to(device)))
+    back = torch.tensor(order).argsort()
+    embedding = torch.cat([part.embedding.cpu() for part in parts])[back]
+    statistics = [part.statistics.cpu() for part in parts if part.statistics is not None]
+    return Pooled(embedding, torch.cat(statistics)[back] if statistics else None, torch.zeros(len(order), 0, parts[0].frames.shape[2]))
 
 
 @torch.inference_mode()
@@ -271,7 +287,8 @@ def _fit_whole_clips(
     if readout is None or steps is None:
         raise RecipeError("schedule.whole_clip_steps: there is no second read-out; model.statistics is its width")
     recipe = _of_steps(recipe, steps)
-    views = [statistics_of(model, examples, features, view) for view in range(recipe.augmentation.views + 1)]
+    pooled = [pooled_clips(model, examples, features, view).statistics for view in range(recipe.augmentation.views + 1)]
+    views = [statistics for statistics in pooled if statistics is not None]
     torch.manual_seed(recipe.schedule.seed)
     readout.begin_anew(torch.cat(views))
     folder.mkdir(exist_ok=True)
@@ -284,19 +301,6 @@ def _fit_whole_clips(
 def _of_steps(recipe: Recipe, steps: int) -> Recipe:
     """Of a phase in which the second read-out learns alone, the last weights of which go on."""
     return replace(recipe, schedule=replace(recipe.schedule, steps=steps, evaluate_every=steps, keep="last"))
-
-
-@torch.no_grad()
-def statistics_of(model: EmotionModel, examples: Sequence[Example], features: Features, view: int) -> Tensor:
-    """What the second read-out sees of whole clips, (clips, dim), in the order of `examples`."""
-    model.eval()
-    device = next(model.parameters()).device
-    order: list[int] = []
-    parts: list[Tensor] = []
-    for places, batch in whole_clips(examples, features, view):
-        order += places
-        parts.append(model.statistics_of(batch.hidden.to(device), batch.frames.to(device)).float().cpu())
-    return torch.cat(parts)[torch.tensor(order).argsort()]
 
 
 def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:

@@ -25,7 +25,7 @@ class PooledBatch:
 
 class PooledDraws:
     """The training clips of step n: balanced over corpora and classes, a random view, and with the chance `schedule.voices` put in another
-    speaker's place, half of them all of the way (training/voices.py)."""
+    speaker's place, half of them all of the way (training/voices.py): by the difference of the two speakers' means over clips as they are."""
 
     def __init__(self, recipe: Recipe, examples: Sequence[Example], views: Sequence[Tensor], process: int = 0) -> None:
         """views: the clips (clips, dim) as they are, then each degraded copy of them."""

@@ -31,9 +31,10 @@ from emoser.adaptation import EVEN, LEAST, STRENGTH, UNEVEN, Reference, adapt, t
 from emoser.adaptation import TOLD as BELIEVED
 from emoser.metrics import unweighted_average_recall
 from emoser.pooling import calibrated
-from training.adaptation import adapted_logits, pooled_clips, reference_of
+from training.adaptation import adapted_logits, reference_of
 from training.data import Example
 from training.leaving_out import without
+from training.loop import pooled_clips
 from training.model import Adjustment, EmotionModel, Pooled
 from training.recipe import Recipe, read_recipe
 from training.runs import Places, prepare

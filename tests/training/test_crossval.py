@@ -15,10 +15,10 @@ import torch
 
 from training import crossval
 from training.__main__ import main
-from training.adaptation import adapted_logits, pooled_clips, reference_of
+from training.adaptation import adapted_logits, reference_of
 from training.crossval import FoldScores, Protocol, run_crossval
 from training.data import Examples
-from training.loop import logits_of
+from training.loop import logits_of, pooled_clips
 from training.recipe import Recipe, RecipeError
 from training.report import markdown, report, scored
 from training.runs import Places, Prepared, prepare

@@ -77,7 +77,8 @@ def test_the_second_read_out_learns_anew_from_whole_clips(prepared: Callable[...
     loop._fit_whole_clips(run.recipe, again, examples, run.features, run.folder / "again", steps.begin(run.recipe.schedule))
     torch.testing.assert_close(again.statistics.state_dict(), model.statistics.state_dict())
     targets = torch.tensor([example.target for example in examples])
-    vectors = loop.statistics_of(model, examples, run.features, 0)
+    vectors = loop.pooled_clips(model, examples, run.features).statistics
+    assert vectors is not None
     before_it, after_it = (F.cross_entropy(each.eval().statistics(vectors), targets) for each in (run.model(), model))
     assert after_it < before_it
 
@@ -86,7 +87,8 @@ def test_whole_clips_are_pooled_in_their_order(prepared: Callable[..., Prepared]
     run = prepared("model.statistics=8")
     model = run.model().eval()
     examples = run.examples.train[:5]
-    found = loop.statistics_of(model, examples, run.features, 1)
+    found = loop.pooled_clips(model, examples, run.features, view=1).statistics
+    assert found is not None
     for row, example in zip(found, examples, strict=True):
         batch = loop.stack([run.features.get(example, 1)], [0])
         torch.testing.assert_close(row[None], model.statistics_of(batch.hidden, batch.frames))
