@@ -103,6 +103,7 @@ class Schedule:
     keep: str = "best"  # best on validation, or last
     statistics_steps: int | None = None  # before all others, in which the second read-out learns alone, at a twentieth of a step's cost
     whole_clip_steps: int | None = None  # after all others, in which it learns anew, alone, from whole clips (training/pooled.py)
+    whole_clip_voices: float | None = None  # the share of clips put in another speaker's place in those steps; None: as `voices`
     precision: str = "bf16"
     seed: int = 42
 

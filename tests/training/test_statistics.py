@@ -107,6 +107,10 @@ def test_pooled_clips_change_voices(prepared: Callable[..., Prepared]) -> None:
     assert (where >= 0).all() and (where <= len(speakers) - 1).all() and not torch.equal(where, still[0].vectors.flatten())
     copies = PooledDraws(replace_voices(run.recipe, None), examples, [vectors, silent])[0]
     assert 0 < int((copies.vectors == -100).sum()) < 64
+    alone = replace(run.recipe, schedule=replace(run.recipe.schedule, voices=0.0, whole_clip_voices=1.0))
+    torch.testing.assert_close(PooledDraws(alone, examples, [vectors])[0].vectors, moved[0].vectors)
+    neither = replace(run.recipe, schedule=replace(run.recipe.schedule, voices=1.0, whole_clip_voices=0.0))
+    torch.testing.assert_close(PooledDraws(neither, examples, [vectors])[0].vectors, still[0].vectors)
     for draws in (still, moved):
         torch.testing.assert_close(draws[3].vectors, draws[3].vectors)
 
