@@ -24,11 +24,12 @@ from training.features import Features
 from training.model import EmotionModel, Pooled
 from training.pooled import PooledBatch, PooledDraws
 from training.recipe import Recipe, RecipeError, Schedule
-from training.steps import RUNNING, UNTRAINED, Losses, begin, copied, train
+from training.steps import RUNNING, UNTRAINED, Losses, Outcome, begin, copied, train
 from training.voices import Voices
 
 STATISTICS = "statistics"  # in a run's folder: what the phase of the second read-out alone leaves
 WHOLE_CLIPS = "whole-clips"  # and what the phase leaves in which it learns anew
+LOSSES = 4  # of such a phase that its history has
 FEWEST_SPEAKERS = 8  # that validate, for class offsets to be fitted on them
 
 
@@ -214,7 +215,10 @@ class WholeClipStep(nn.Module):
 
 @dataclass
 class Fitted:
-    """What a run leaves: the kept weights, its validation history, and what was fitted on validation speakers."""
+    """What a run leaves: the kept weights, its validation history, and what was fitted on validation speakers.
+
+    phases: the losses of the steps in which the second read-out learnt alone, under the names of their folders.
+    """
 
     state: dict[str, Tensor]
     history: list[dict[str, Any]]
@@ -222,6 +226,7 @@ class Fitted:
     temperature: float
     step: int
     seconds: float
+    phases: dict[str, list[dict[str, Any]]]
 
 
 def fit(
@@ -237,18 +242,21 @@ def fit(
     if voices is not None:
         _listen(model, draws)
 
+    phases: dict[str, Outcome] = {}
     if recipe.schedule.statistics_steps:
-        _fit_statistics(recipe, model, draws, folder / STATISTICS, accelerator, origins)
+        phases[STATISTICS] = _fit_statistics(recipe, model, draws, folder / STATISTICS, accelerator, origins)
 
     def validate() -> dict[str, float]:
         return _validate(recipe, model, examples, features) if examples.validation else {"selection": 0.0}
 
     outcome = train(recipe, model, Step(recipe, model, voices), draws, validate, folder, accelerator, {"voices": draws.voices}, origins)
     if recipe.schedule.whole_clip_steps:
-        _fit_whole_clips(recipe, model, examples.train, features, folder / WHOLE_CLIPS, accelerator, origins)
+        phases[WHOLE_CLIPS] = _fit_whole_clips(recipe, model, examples.train, features, folder / WHOLE_CLIPS, accelerator, origins)
     own = len(recipe.data.labels)
     offsets, temperature = calibrate(model, own, examples, features) if examples.validation else ([0.0] * own, 1.0)
-    return Fitted(copied(model.state_dict()), outcome.history, offsets, temperature, outcome.step, outcome.seconds)
+    seconds = outcome.seconds + sum(phase.seconds for phase in phases.values())
+    losses = {name: [{key: entry[key] for key in ("step", "loss", "seconds")} for entry in phase.history] for name, phase in phases.items()}
+    return Fitted(copied(model.state_dict()), outcome.history, offsets, temperature, outcome.step, seconds, losses)
 
 
 def forget_progress(folder: Path) -> None:
@@ -260,7 +268,7 @@ def forget_progress(folder: Path) -> None:
 
 def _fit_statistics(
     recipe: Recipe, model: EmotionModel, draws: Draws, folder: Path, accelerator: Accelerator, origins: Mapping[str, str] | None = None
-) -> None:
+) -> Outcome:
     """`schedule.statistics_steps` steps of the second read-out alone. Nothing is chosen: the last averaged weights go on."""
     steps = recipe.schedule.statistics_steps
     if model.statistics is None or steps is None:
@@ -269,7 +277,7 @@ def _fit_statistics(
     folder.mkdir(exist_ok=True)
     model.requires_grad_(False)  # of all else: several processes wait for the gradient of whatever is trained
     step = StatisticsStep(recipe, model)
-    train(recipe, model.statistics, step, draws, lambda: {"selection": 0.0}, folder, accelerator, origins=origins)
+    return train(recipe, model.statistics, step, draws, lambda: {"selection": 0.0}, folder, accelerator, origins=origins)
 
 
 def _fit_whole_clips(
@@ -280,7 +288,7 @@ def _fit_whole_clips(
     folder: Path,
     accelerator: Accelerator,
     origins: Mapping[str, str] | None = None,
-) -> None:
+) -> Outcome:
     """`schedule.whole_clip_steps` steps of the second read-out alone, from its first weights again, the encoder being as it will be used:
     what it sees of a crop is not what it sees of a clip. Nothing is mixed, and nothing chosen (docs/experiments.md)."""
     steps, readout = recipe.schedule.whole_clip_steps, model.statistics
@@ -295,12 +303,12 @@ def _fit_whole_clips(
     model.requires_grad_(False)
     draws = PooledDraws(recipe, examples, views, accelerator.process_index)
     step = WholeClipStep(recipe, readout)
-    train(recipe, readout, step, draws, lambda: {"selection": 0.0}, folder, accelerator, origins=origins)
+    return train(recipe, readout, step, draws, lambda: {"selection": 0.0}, folder, accelerator, origins=origins)
 
 
 def _of_steps(recipe: Recipe, steps: int) -> Recipe:
     """Of a phase in which the second read-out learns alone, the last weights of which go on."""
-    return replace(recipe, schedule=replace(recipe.schedule, steps=steps, evaluate_every=steps, keep="last"))
+    return replace(recipe, schedule=replace(recipe.schedule, steps=steps, evaluate_every=max(1, steps // LOSSES), keep="last"))
 
 
 def calibrate(model: EmotionModel, own: int, examples: Examples, features: Features) -> tuple[list[float], float]:

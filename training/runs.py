@@ -178,6 +178,7 @@ def run_fit(recipe: Recipe, places: Places) -> Prepared:
         "temperature": round(fitted.temperature, 4),
         **_validation(prepared, model, fitted.temperature),
         "history": fitted.history,
+        **({"phases": fitted.phases} if fitted.phases else {}),
     }
     write_record(prepared.folder / "record.json", record)
     forget_progress(prepared.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -133,6 +134,13 @@ def test_a_finished_run_leaves_no_resumable_state_of_either_phase(
     phases = ("model.statistics=8", "schedule.statistics_steps=3", "schedule.whole_clip_steps=3")
     options = (*phases, "schedule.steps=3", "schedule.evaluate_every=3", "augmentation.views=0")
     folder = run_fit(tiny(*options), places).folder
+    record = json.loads((folder / "record.json").read_text())
+    assert (
+        [entry["step"] for entry in record["phases"]["whole-clips"]]
+        == [1, 2, 3]
+        == [entry["step"] for entry in record["phases"]["statistics"]]
+    )
+    assert all(entry["loss"] > 0 for phase in record["phases"].values() for entry in phase)
     assert (folder / "statistics").is_dir() and (folder / "whole-clips").is_dir() and not list(folder.rglob(steps.RUNNING))
     run_fit(tiny(*options, "schedule.batch_size=6"), places)  # other settings under the same name
     frozen = ("model.frozen_blocks=2", "model.first_layer=1")
