@@ -115,18 +115,19 @@ def whole_clips(
 
 
 @torch.inference_mode()
-def pooled_clips(model: EmotionModel, examples: Sequence[Example], features: Features, view: int = 0) -> Pooled:
-    """All clips in the order of `examples`, pooled; without their frames, (clips, 0, classes)."""
+def pooled_clips(model: EmotionModel, examples: Sequence[Example], features: Features, view: int = 0, bf16: bool = False) -> Pooled:
+    """All clips in the order of `examples`, pooled, in float32; without their frames, (clips, 0, classes)."""
     model.eval()
     device = next(model.parameters()).device
     order: list[int] = []
     parts: list[Pooled] = []
     for places, batch in whole_clips(examples, features, view):
         order += places
-        parts.append(model.pool_states(batch.hidden.to(device), batch.frames.to(device)))
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            parts.append(model.pool_states(batch.hidden.to(device), batch.frames.to(device)))
     back = torch.tensor(order).argsort()
-    embedding = torch.cat([part.embedding.cpu() for part in parts])[back]
-    statistics = [part.statistics.cpu() for part in parts if part.statistics is not None]
+    embedding = torch.cat([part.embedding.float().cpu() for part in parts])[back]
+    statistics = [part.statistics.float().cpu() for part in parts if part.statistics is not None]
     return Pooled(embedding, torch.cat(statistics)[back] if statistics else None, torch.zeros(len(order), 0, parts[0].frames.shape[2]))
 
 
@@ -237,7 +238,7 @@ def fit(
     accelerator = begin(recipe.schedule)
     draws = Draws(recipe, examples.train, features, accelerator.process_index)
     if recipe.model.readouts_of is None:  # else they go on from the scale that they were taught on
-        _standardise(model, draws)
+        _standardise(model, draws, statistics=not recipe.schedule.whole_clip_steps)
     voices = draws.voices if recipe.schedule.voices else None
     if voices is not None:
         _listen(model, draws)
@@ -295,8 +296,9 @@ def _fit_whole_clips(
     if readout is None or steps is None:
         raise RecipeError("schedule.whole_clip_steps: there is no second read-out; model.statistics is its width")
     recipe = _of_steps(recipe, steps)
-    pooled = [pooled_clips(model, examples, features, view).statistics for view in range(recipe.augmentation.views + 1)]
-    views = [statistics for statistics in pooled if statistics is not None]
+    bf16 = recipe.schedule.precision == "bf16"
+    pooled = [pooled_clips(model, examples, features, view, bf16) for view in range(recipe.augmentation.views + 1)]
+    views = [each.statistics for each in pooled if each.statistics is not None]
     torch.manual_seed(recipe.schedule.seed)
     readout.begin_anew(torch.cat(views))
     folder.mkdir(exist_ok=True)
@@ -339,13 +341,14 @@ def _validate(recipe: Recipe, model: EmotionModel, examples: Examples, features:
     return found
 
 
-def _standardise(model: EmotionModel, draws: Draws, batches: int = 8) -> None:
+def _standardise(model: EmotionModel, draws: Draws, statistics: bool = True, batches: int = 8) -> None:
+    """Takes the scale of layers and, with `statistics`, that of the second read-out: one that begins anew later takes it then."""
     model.eval()
     with torch.no_grad():
         drawn = [draws[UNTRAINED + index] for index in range(batches)]
         states = [(model.encoder.upper(batch.hidden, batch.frames, model.frozen_blocks), batch.frames) for batch in drawn]
         model.mix.standardise(states)
-        if model.statistics is not None and model.statistics.standardised is not None:
+        if statistics and model.statistics is not None and model.statistics.standardised is not None:
             model.statistics.standardised.take(torch.cat([model.pooled_statistics(*each) for each in states]))
 
 

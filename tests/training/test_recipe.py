@@ -88,7 +88,7 @@ def test_an_option_left_at_none_does_not_change_the_checksum(tiny: Callable[...,
     for section, options in (
         ("data", ("first_share",)),
         ("model", later),
-        ("schedule", ("voices", "statistics_steps", "whole_clip_steps", "apart")),
+        ("schedule", ("voices", "statistics_steps", "whole_clip_steps", "whole_clip_voices", "apart")),
     ):
         parts[section] = {name: value for name, value in parts[section].items() if name not in options}
     chances = parts["augmentation"]["chances"]

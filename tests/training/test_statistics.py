@@ -46,6 +46,21 @@ def test_statistics_are_standardised_by_the_training_clips(prepared: Callable[..
     torch.testing.assert_close(model.eval().statistics(seen), model.statistics.network(scaled))
 
 
+def test_a_read_out_that_begins_anew_takes_its_scale_then(prepared: Callable[..., Prepared]) -> None:
+    options = ("model.statistics=8", "model.standardise_statistics=true", "schedule.steps=1", "schedule.evaluate_every=1")
+    later = prepared(*options, "schedule.whole_clip_steps=1")
+    model = later.model()
+    assert model.statistics is not None and model.statistics.standardised is not None
+    scale = model.statistics.standardised
+    draws = Draws(later.recipe, later.examples.train, later.features)
+    loop._standardise(model, draws, statistics=False)
+    assert (scale.mean == 0).all() and (scale.deviation == 1).all() and (model.mix.mean != 0).any()
+    loop.fit(later.recipe, model, later.examples, later.features, later.folder)
+    clips = [loop.pooled_clips(model, later.examples.train, later.features, view) for view in range(later.recipe.augmentation.views + 1)]
+    views = torch.cat([each.statistics for each in clips if each.statistics is not None])
+    torch.testing.assert_close(scale.mean, views.mean(0), atol=1e-3, rtol=1e-3)
+
+
 def test_the_second_read_out_learns_alone_before_all_else(prepared: Callable[..., Prepared]) -> None:
     options = ("model.statistics=8", "schedule.statistics_steps=3", "schedule.steps=1")
     run = prepared(*options)
