@@ -174,7 +174,8 @@ class Step(nn.Module):
         if self.voices is not None:
             self.voices.update(pooled, batch.speakers)
             pooled = self.voices.moved(pooled, batch.speakers, batch.others, batch.way)
-        both, head = self.model.read(pooled.mixed(batch.order, batch.share))
+        logits, head = self.model.read(pooled.mixed(batch.order, batch.share))
+        both = logits / self.model.weight  # they are taught as a sum
         targets, own, schedule = batch.soft_targets(len(self.recipe.all_labels)), len(self.recipe.data.labels), self.recipe.schedule
         if self.model.statistics is None:
             return Losses(loss_of(both.float(), targets, own, schedule))
@@ -297,7 +298,8 @@ def _fit_whole_clips(
         raise RecipeError("schedule.whole_clip_steps: there is no second read-out; model.statistics is its width")
     recipe = _of_steps(recipe, steps)
     bf16 = recipe.schedule.precision == "bf16"
-    pooled = [pooled_clips(model, examples, features, view, bf16) for view in range(recipe.augmentation.views + 1)]
+    # The clips as they are and one degraded copy of each: pooling them is what these steps cost.
+    pooled = [pooled_clips(model, examples, features, view, bf16) for view in range(min(recipe.augmentation.views, 1) + 1)]
     views = [each.statistics for each in pooled if each.statistics is not None]
     torch.manual_seed(recipe.schedule.seed)
     readout.begin_anew(torch.cat(views))

@@ -167,7 +167,7 @@ def mean_and_deviation(x: Tensor, lengths: Tensor) -> Tensor:
 class EmotionModel(nn.Module):
     """`pool_states` is what training runs on cached states, `forward` starts from the waveform; `read` turns pooled clips into logits.
 
-    With `statistics` the logits are the sum of two read-outs: the paper's head and `StatisticsReadout`.
+    With `statistics` the logits are the sum of two read-outs, or their mean: the paper's head and `StatisticsReadout`.
     """
 
     def __init__(self, options: Model, classes: int) -> None:
@@ -189,6 +189,7 @@ class EmotionModel(nn.Module):
             if options.statistics
             else None
         )
+        self.weight = 0.5 if self.statistics is not None and options.mean_of_readouts else 1.0  # of the read-outs' sum
         self.vector_width = self.head.classifier.in_features + (2 * layers * self.encoder.width if options.statistics else 0)
         self.frame_samples = FRAME_HOP * options.pool
         self.frame_hop = self.frame_samples / SAMPLE_RATE  # s
@@ -199,18 +200,22 @@ class EmotionModel(nn.Module):
         return self._pool(hidden, frames, by)[0]
 
     def read(self, pooled: Pooled, by: Adjustment | None = None) -> tuple[Tensor, Tensor]:
-        """The model's logits (batch, classes), and those of the paper's head alone."""
+        """The model's logits (batch, classes), `weight` times the sum of both read-outs, and those of the paper's head alone."""
         pooled = pooled if by is None else pooled.adjusted(by)
         head: Tensor = self.head.classifier(self.head.dropout(pooled.embedding))
         if self.statistics is None or pooled.statistics is None:
             return head, head
-        return head + self.statistics(pooled.statistics), head
+        both = head + self.statistics(pooled.statistics)
+        return (both if self.weight == 1.0 else self.weight * both), head
 
     @torch.no_grad()
     def add_offsets(self, offsets: Tensor) -> None:
         """Adds `offsets` (classes or fewer,) to the logits of the first classes, of clips and of frames alike."""
-        bias = self.head.classifier.bias
-        bias[: len(offsets)] += offsets.to(bias.device)
+        layers = [self.head.classifier]
+        if self.statistics is not None and self.weight != 1.0:  # the head's count only in part then
+            layers.append(self.statistics.network[LAST_OF_STATISTICS])
+        for layer in layers:
+            layer.bias[: len(offsets)] += offsets.to(layer.bias.device)
 
     def forward(self, waveform: Tensor, lengths: Tensor, by: Adjustment | None = None) -> tuple[Tensor, Pooled, Tensor, Tensor]:
         """Logits (batch, classes), the pooled clips, their lengths in frames (batch,), and the frame of the clip's own time axis at which

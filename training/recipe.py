@@ -61,6 +61,9 @@ class Model:
     specaugment: dict[str, Any] = field(default_factory=dict)  # of the head's feature masking; empty: the paper's spans
     statistics: int = 0  # width of a second read-out, from the layers' means and deviations; 0: the paper's head alone
     statistics_dropout: float = 0.3
+    # Logits are the mean of both read-outs instead of their sum: right where each is a classifier by itself; and frames, which are of the
+    # head alone, then have the scale of clips.
+    mean_of_readouts: bool | None = None
     standardise_statistics: bool | None = None  # each of them by mean and deviation of the training clips, before the second read-out
 
     @property

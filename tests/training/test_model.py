@@ -219,3 +219,24 @@ def test_the_hop_follows_the_pool(pool: int) -> None:
     assert output.frames.shape == (1, 40 // pool, OWN)
     spoken = output.frames[0].any(1).tolist()
     assert spoken == [False] * (20 // pool) + [True] * (20 // pool)
+
+
+def test_the_mean_of_both_read_outs_and_its_offsets() -> None:
+    options = Model(blocks=2, frozen_blocks=2, head="cnn", statistics=8)
+    torch.manual_seed(0)
+    model = EmotionModel(options, 4).eval()
+    mean = EmotionModel(dataclasses.replace(options, mean_of_readouts=True), 4).eval()
+    mean.load_state_dict(model.state_dict())
+    hidden, frames = torch.randn(3, 60, model.encoder.width), torch.tensor([60, 41, 9])
+    with torch.no_grad():
+        pooled = model.pool_states(hidden, frames)
+        torch.testing.assert_close(mean.read(pooled)[0], model.read(pooled)[0] / 2)
+        torch.testing.assert_close(mean.read(pooled)[1], model.read(pooled)[1])
+        offsets = torch.tensor([0.5, -1.0, 0.25])
+        for each in (model, mean):
+            before, frames_before = each.read(pooled)[0], pooled.frames
+            each.add_offsets(offsets)
+            moved = torch.cat([offsets, torch.zeros(1)])
+            torch.testing.assert_close(each.read(pooled)[0] - before, moved.expand(3, 4))
+            moved_frames = each.pool_states(hidden, frames).frames - frames_before
+            torch.testing.assert_close(moved_frames[0], moved.expand_as(moved_frames[0]))
