@@ -307,7 +307,12 @@ def _fit_whole_clips(
     model.requires_grad_(False)
     draws = PooledDraws(recipe, examples, views, accelerator.process_index)
     step = WholeClipStep(recipe, readout)
-    return train(recipe, readout, step, draws, lambda: {"selection": 0.0}, folder, accelerator, origins=origins)
+    outcome = train(recipe, readout, step, draws, lambda: {"selection": 0.0}, folder, accelerator, origins=origins)
+    if bf16:  # as the steps have computed with them; what is stored as fp16 has fewer bits then, and history is short of room
+        with torch.no_grad():
+            for matrix in (parameter for parameter in readout.parameters() if parameter.ndim > 1):
+                matrix.copy_(matrix.bfloat16())
+    return outcome
 
 
 def _of_steps(recipe: Recipe, steps: int) -> Recipe:

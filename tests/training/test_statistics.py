@@ -59,6 +59,9 @@ def test_a_read_out_that_begins_anew_takes_its_scale_then(prepared: Callable[...
     clips = [loop.pooled_clips(model, later.examples.train, later.features, view) for view in range(later.recipe.augmentation.views + 1)]
     views = torch.cat([each.statistics for each in clips if each.statistics is not None])
     torch.testing.assert_close(scale.mean, views.mean(0), atol=1e-3, rtol=1e-3)
+    first = model.statistics.network[1].weight
+    assert isinstance(first, torch.Tensor)
+    assert torch.equal(first, first.bfloat16().float()) == (later.recipe.schedule.precision == "bf16")
 
 
 def test_the_second_read_out_learns_alone_before_all_else(prepared: Callable[..., Prepared]) -> None:
