@@ -39,8 +39,8 @@ UNSEEN = """\
 
 Trained on the other corpora, tested on all clips of the one named: another room, another microphone, mostly another language, nothing
 of it seen before. Acted speech with one clear emotion a clip still; spontaneous speech is harder. Checkpoints are trained anew for this by
-the same recipe, with fewer steps than the shipped one; that shiftcnn has class offsets was decided with these figures in view
-(`docs/experiments.md`).
+the same recipe, with fewer steps than the shipped one; that shiftcnn has class offsets, and how its second read-out is taught, was
+decided with such figures in view (`docs/experiments.md`).
 """
 
 ROBUSTNESS = """\
