@@ -206,7 +206,7 @@ class EmotionModel(nn.Module):
         if self.statistics is None or pooled.statistics is None:
             return head, head
         both = head + self.statistics(pooled.statistics)
-        return (both if self.weight == 1.0 else self.weight * both), head
+        return (both if self.weight == 1.0 else self.weight * both), head  # exported files of sums have no product
 
     @torch.no_grad()
     def add_offsets(self, offsets: Tensor) -> None:

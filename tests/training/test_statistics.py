@@ -46,9 +46,10 @@ def test_statistics_are_standardised_by_the_training_clips(prepared: Callable[..
     torch.testing.assert_close(model.eval().statistics(seen), model.statistics.network(scaled))
 
 
-def test_a_read_out_that_begins_anew_takes_its_scale_then(prepared: Callable[..., Prepared]) -> None:
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_a_read_out_that_begins_anew_takes_its_scale_then(prepared: Callable[..., Prepared], precision: str) -> None:
     options = ("model.statistics=8", "model.standardise_statistics=true", "schedule.steps=1", "schedule.evaluate_every=1")
-    later = prepared(*options, "schedule.whole_clip_steps=1")
+    later = prepared(*options, "schedule.whole_clip_steps=1", f"schedule.precision='{precision}'")
     model = later.model()
     assert model.statistics is not None and model.statistics.standardised is not None
     scale = model.statistics.standardised
@@ -56,12 +57,13 @@ def test_a_read_out_that_begins_anew_takes_its_scale_then(prepared: Callable[...
     loop._standardise(model, draws, statistics=False)
     assert (scale.mean == 0).all() and (scale.deviation == 1).all() and (model.mix.mean != 0).any()
     loop.fit(later.recipe, model, later.examples, later.features, later.folder)
-    clips = [loop.pooled_clips(model, later.examples.train, later.features, view) for view in range(later.recipe.augmentation.views + 1)]
+    number = range(later.recipe.augmentation.views + 1)
+    clips = [loop.pooled_clips(model, later.examples.train, later.features, view, precision == "bf16") for view in number]
     views = torch.cat([each.statistics for each in clips if each.statistics is not None])
     torch.testing.assert_close(scale.mean, views.mean(0), atol=1e-3, rtol=1e-3)
     first = model.statistics.network[1].weight
     assert isinstance(first, torch.Tensor)
-    assert torch.equal(first, first.bfloat16().float()) == (later.recipe.schedule.precision == "bf16")
+    assert torch.equal(first, first.bfloat16().float()) == (precision == "bf16")
 
 
 def test_the_second_read_out_learns_alone_before_all_else(prepared: Callable[..., Prepared]) -> None:
