@@ -2,8 +2,9 @@
 
     python -m benchmarks.speed.run [-m shiftcnn] [--clips DIR] [--repeats 5] [--start-alone]
 
-Writes results.json, or with --start-alone measures the starts anew and leaves the rest of it as it is; `python -m benchmarks.speed.table`
-makes README.md from it. Needs the extras `cpu` and `train` (torch, transformers).
+Writes results.json, or with --start-alone measures the starts anew and leaves the rest of it as it is; the main figures of the runs that
+stood there before stay in it. `python -m benchmarks.speed.table` makes README.md from it. Needs the extras `cpu` and `train` (torch,
+transformers).
 
 - start: `emoser --help` against a process that imports click, and a first prediction against one that imports what it cannot do without
 - speed, processor time and memory: the checkpoint against wav2vec2-base with a classifier on top, the architecture that most public
@@ -29,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from datetime import date
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -249,7 +251,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         cache = Path(name)
         about = checkpoint(options.model)
-        conditions = {"machine": machine(), "load_before": None if load is None else round(load, 2)}
+        conditions = {"day": date.today().isoformat(), "machine": machine(), "load_before": None if load is None else round(load, 2)}
         if options.start_alone:
             record = json.loads(options.out.read_text(encoding="utf-8"))
             if record["checkpoint"]["sha256"] != about["sha256"]:
@@ -261,7 +263,28 @@ def main() -> None:
         record["start"] = start_up(options.model, clips[0], cache, 2 * options.repeats)
         record["folder"] = folder(options.model, clips[: options.folder_count], cache, options.repeats)
         record["inference"] = inference(options.model, about["precisions"], clips[: options.count], cache, options.repeats)
+    record["earlier"] = earlier(options.out, about["name"])
     write(record, options.out)
+
+
+def earlier(out: Path, name: str) -> list[Record]:
+    """The main figures of the runs of a checkpoint that `out` holds, the oldest first: one machine of a name is not as fast as another."""
+    if not out.is_file():
+        return []
+    before = json.loads(out.read_text(encoding="utf-8"))
+    return [*before.get("earlier", []), summary(before)] if before["checkpoint"]["name"] == name else []
+
+
+def summary(record: Record) -> Record:
+    """A run in one row of a table."""
+    systems, whole = record["inference"]["systems"], record["folder"]
+    return {
+        **{key: record[key] for key in ("day", "load_before")},
+        "machine": {key: record["machine"][key] for key in ("cpu", "cores")},
+        "revision": record["checkpoint"]["revision"],
+        "systems": {label: {"speed": statistics.median(one["speed"]), "ratio": one["ratios"]["speed"]} for label, one in systems.items()},
+        "folder": round(whole["seconds_of_audio"] / statistics.median(whole["wall"])),
+    }
 
 
 def write(record: Record, out: Path) -> None:

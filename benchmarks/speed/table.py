@@ -13,11 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import pages
+from benchmarks.speed.run import summary
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results.json"
 PAGE = HERE / "README.md"
 REFERENCE = "wav2vec2-base"
+
+RUNS = """\
+All runs so far, times real time and in brackets the ratio to wav2vec2-base; machines of one name are not equally fast, nor do two of their
+cores always give twice what one gives:
+"""
 
 Record = dict[str, Any]
 
@@ -39,6 +45,7 @@ the process to its end, against a Python that only imports numpy, onnxruntime an
 in memory, and emoser remembers the checkpoint's sha256). The folder is `emoser predict DIR` from start to end, decoding included. Memory
 is the largest that the process took (resident), libraries included.
 
+{runs}
 All systems took turns in every repeat; a ratio is the median over the repeats of both figures taken one after the other, the figures are
 medians of their own. Seconds depend on the machine and on what else it does, ratios much less; but where the load before the start was
 not near 0, do not trust what was measured on all cores at once.
@@ -122,6 +129,34 @@ def rows(record: Record) -> list[list[str]]:
     return made
 
 
+def runs(record: Record) -> str:
+    """All runs so far, the last one too, or nothing where it is the only one."""
+    if not record.get("earlier"):
+        return ""
+    found = [*record["earlier"], summary(record)]
+    labels = [label for label in found[-1]["systems"] if not label.startswith(REFERENCE)]
+    head = ["day", "revision", "processor", "load before", *map(titled, labels), "folder"]
+    lines = [head, ["---"] * 4 + ["---:"] * (len(labels) + 1)]
+    for one in found:
+        cells = [f"{figure(each['speed'])} ({figure(each['ratio'])})" if each else "-" for each in map(one["systems"].get, labels)]
+        about = f"{one['machine']['cpu']}, {one['machine']['cores']} cores"
+        lines.append([one["day"], one["revision"], about, str(one["load_before"]), *cells, str(one["folder"])])
+    return f"{RUNS}\n{markdown(lines)}\n"
+
+
+def titled(label: str) -> str:
+    """
+    >>> titled("int8 x2")
+    'int8, 2 threads'
+    """
+    system, number = label.rsplit(" x", 1)
+    return f"{system}, {threads(int(number))}"
+
+
+def markdown(lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
 def conditions(record: Record) -> str:
     about, inference, apart = record["checkpoint"], record["inference"], record["start"].get("measured_apart")
     later = f" The starts were measured later than the rest, on {surroundings(apart)}." if apart else ""
@@ -142,8 +177,7 @@ def surroundings(record: Record) -> str:
 
 def page(record: Record) -> str:
     lines = [["", record["checkpoint"]["name"], "compared with", "ratio"], ["---", "---:", "---:", "---:"], *rows(record)]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    return PAGE_FORM.format(table=table, conditions=conditions(record))
+    return PAGE_FORM.format(table=markdown(lines), conditions=conditions(record), runs=runs(record))
 
 
 def main() -> int:

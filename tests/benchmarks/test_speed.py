@@ -124,6 +124,7 @@ def record(precisions: tuple[str, ...]) -> dict:
     systems |= {f"{table.REFERENCE} x{threads}": system(table.REFERENCE, threads, 5.0 * threads, 1000) for threads in (1, 2)}
     bare = "import numpy, onnxruntime, soundfile"
     return {
+        "day": "2030-01-02",
         "machine": {"cpu": "A Chip", "cores": 2, "system": "Linux", "python": "3.12.0", "versions": {"numpy": "2.0", "torch": None}},
         "load_before": 0.01,
         "checkpoint": {"name": "shiftcnn", "revision": "1"},
@@ -153,3 +154,16 @@ def test_page() -> None:
 def test_page_names_precisions_where_there_are_several() -> None:
     page = table.page(record(("fp16", "int8")))
     assert "times real time, int8, 2 threads" in page and "largest memory, int8" in page
+
+
+def test_page_keeps_the_runs_before(tmp_path: Path) -> None:
+    out = tmp_path / "results.json"
+    assert run.earlier(out, "shiftcnn") == []
+    run.write(record(("fp16",)), out)
+    second = record(("fp16", "int8")) | {"day": "2030-02-03", "earlier": run.earlier(out, "shiftcnn")}
+    run.write(second, out)
+    assert [each["day"] for each in run.earlier(out, "shiftcnn")] == ["2030-01-02", "2030-02-03"]
+    assert run.earlier(out, "lstm") == []  # of another checkpoint
+    rows = [line for line in table.page(second).splitlines() if line.startswith("| 2030")]
+    assert rows[0] == "| 2030-01-02 | 1 | A Chip, 2 cores | 0.01 | 100 (20.0) | - | 200 (40.0) | - | 120 |"
+    assert rows[1].startswith("| 2030-02-03 | 1 |") and "All runs so far" not in table.page(record(("fp16",)))
