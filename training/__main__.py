@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     ensemble.add_argument("name")
     ensemble.add_argument("--members", nargs="+", required=True, help="names of the registry")
     ensemble.add_argument("--revision", default="1", help="another one where the members change")
+    ensemble.add_argument("--figures", type=Path, help="what benchmarks.accuracy.evaluate measured of it; none are registered without")
     options = parser.parse_args(arguments)
     return _ensemble(options) if options.command == "ensemble" else _run(options)
 
@@ -127,10 +128,10 @@ def _ensemble(options: argparse.Namespace) -> int:
     from training.ensemble import run_ensemble
 
     try:
-        run_ensemble(options.name, options.members, revision=options.revision)
-    except EmoserError as error:
+        run_ensemble(options.name, options.members, revision=options.revision, figures=options.figures)
+    except (EmoserError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return getattr(error, "exit_code", 2)
     return 0
 
 

@@ -4,6 +4,7 @@ record. Nothing here knows of graphs (training/export.py)."""
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -120,13 +121,16 @@ def test_scores(prepared: Trained) -> dict[str, Any]:
 
 
 def metrics_of(prepared: Trained) -> list[dict[str, Any]]:
-    """The registry's figures: the test speakers of each corpus, and all of them pooled.
-
-    A corpus with one test speaker has no interval over speakers, and a figure without one is not registered.
-    """
+    """The registry's figures: the test speakers of each corpus, and all of them pooled."""
     test = test_scores(prepared)
+    return registered({**test["corpora"], "pooled": test["pooled"]})
+
+
+def registered(scores: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Scores by corpus as the registry has them. A corpus with one test speaker has no interval over speakers, and a figure without one is
+    not registered."""
     return [
         {"corpus": corpus, "protocol": "held-out speakers", **{name: value[name] for name in ("uar", "interval", "clips", "speakers")}}
-        for corpus, value in {**test["corpora"], "pooled": test["pooled"]}.items()
+        for corpus, value in scores.items()
         if value["interval"] is not None
     ]

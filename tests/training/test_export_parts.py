@@ -287,6 +287,39 @@ def test_an_ensemble_runs_a_shared_encoder_once(
         assert share == pytest.approx((single[0][label] + single[1][label]) / 2, abs=1e-5)
 
 
+def test_an_ensemble_has_its_members_settings_and_the_figures_that_were_measured_of_it(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(exported.root, tmp_path, dirs_exist_ok=True)
+    registry = tmp_path / "checkpoints.yaml"
+    monkeypatch.setenv("EMOSER_REGISTRY", str(registry))
+    content = yaml.safe_load(registry.read_text())
+    for entry in content["checkpoints"]:
+        entry["diarization"] = {"window": 2.0, "hop": 0.5}
+    registry.write_text(yaml.safe_dump(content))
+    assert run_ensemble("both", ["frozen", "other"], tmp_path)["metrics"] == []
+    model = emoser.load("both")
+    assert model.checkpoint.diarization.window == 2.0
+
+    one, all_clips = ({"uar": uar, "interval": [0.5, 0.9], "clips": clips, "speakers": 3} for uar, clips in ((0.75, 10), (0.7, 15)))
+    alone = {"uar": 1.0, "interval": None, "clips": 5, "speakers": 1}
+    scores = {"corpora": {"emodb": one, "tess": alone}, "pooled": all_clips}
+    figures = tmp_path / "both.json"
+    figures.write_text(json.dumps({"system": {"sha256": model.sha256}, "scores": scores}))
+    run_ensemble("both", ["frozen", "other"], tmp_path, figures=figures)
+    assert [(metric.corpus, metric.uar) for metric in emoser.load("both").checkpoint.metrics] == [("emodb", 0.75), ("pooled", 0.7)]
+
+    figures.write_text(json.dumps({"system": {"sha256": "0" * 64}, "scores": scores}))
+    before = registry.read_text()
+    with pytest.raises(CheckpointError, match="measured with other files"):
+        run_ensemble("both", ["frozen", "other"], tmp_path, figures=figures)
+    assert registry.read_text() == before
+
+    content["checkpoints"][0]["diarization"] = {"window": 3.0, "hop": 0.5}
+    registry.write_text(yaml.safe_dump(content))
+    assert "diarization" not in run_ensemble("both", ["frozen", "other"], tmp_path), "they agree on none"
+
+
 def test_what_is_remembered_is_bounded(registry: Path, encoded: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     assert sharing.REMEMBERED_SECONDS > GROUP_SECONDS
     monkeypatch.setattr(sharing, "REMEMBERED_SECONDS", 3)
