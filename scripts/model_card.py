@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import measured  # noqa: E402
-from benchmarks.accuracy import table, transcripts  # noqa: E402
+from benchmarks.accuracy import table, transcripts, unseen  # noqa: E402
 from emoser.checkpoints import Checkpoint  # noqa: E402
 from emoser.registry import list_checkpoints  # noqa: E402
 from scripts.parts import listed, onnx_sizes, owners, transcripts_of  # noqa: E402
@@ -80,7 +80,8 @@ def figures(entry: Checkpoint) -> str:
         )
     if record := table.read(f"{entry.name}-unseen"):
         parts.append(
-            "## Unseen corpora\n\nThe same recipe trained without the corpus named, tested on all of it.\n\n"
+            "## Unseen corpora\n\nThe same recipe trained without the corpus named, tested on all of it. "
+            f"{unseen.settings_said(entry.name)}\n\n"
             f"{table.of_corpora(record['scores'])}\n\nMinus the baselines, UAR in points:\n\n{table.differences(record)}\n"
         )
     if record := table.read(f"{entry.name}-robustness"):

@@ -25,9 +25,10 @@ Made from `results/*.json` by `python -m benchmarks.accuracy.table`; nothing her
 
 Four classes: neutral, happy, angry, sad. UAR is the mean recall of the classes, in percent, with a 95 % interval from a bootstrap over
 speakers. "mean" is the mean over the corpora; "all clips" takes the clips of all corpora together. Speakers of training, validation
-and test are disjoint (`training/recipes/splits.yaml`); choices were made on validation speakers, and `docs/experiments.md` says when the
-test speakers were looked at. Where a corpus has two test speakers (emodb, emovo, nemo), its interval is hardly more than the range
-between the two. In emospeech-in, `calm` stands for neutral and no one is sad. tess has two speakers and trains only.
+and test are disjoint (`training/recipes/splits.yaml`); choices were made on validation speakers, and some on corpora left out:
+`docs/experiments.md` says which, and when the test speakers were looked at. Where a corpus has two test speakers (emodb, emovo, nemo), its
+interval is hardly more than the range between the two. In emospeech-in, `calm` stands for neutral and no one is sad. tess has two speakers
+and trains only.
 
 With all labels of a corpus and every speaker tested once, all heads beside reference rows and published ones: [crossval.md](crossval.md).
 `python -m benchmarks.accuracy.crossval` has the commands that make it: `baselines` runs the reference rows, `run` the heads, `collect`

@@ -38,9 +38,8 @@ each, and a boundary is also the end of a sentence: recordings of conversations 
 EDER is the share of a recording's time whose label is wrong (`docs/diarization.md`); less is better. Of frame UAR and segment F1 more is
 better; the boundary error is in seconds, all else in percent. "mean" is the mean over the corpora, in brackets with a 95 % interval from a
 bootstrap over speakers; where a corpus has two test speakers (emodb, emovo, nemo), its part of the interval is hardly more than the range
-between the two. Means without brackets were measured before the corpora were drawn apart from each other; only of EDER could the interval
-be drawn anew from what had been kept (`python -m benchmarks.redraw`). Silence counts as neutral. No published figure is of these
-recordings: on ZED, another set, SpeechBrain's recipe with WavLM large reports an EDER of 30.2.
+between the two. Silence counts as neutral. No published figure is of these recordings: on ZED, another set, SpeechBrain's recipe with WavLM
+large reports an EDER of 30.2.
 
 A checkpoint's own row is `emoser diarize` as a user runs it. "windows": each window gets one emotion. "one label a recording": that of
 `emoser predict` over all of it. "best constant": the emotion that is best on these very recordings. Settings were chosen on mixtures of

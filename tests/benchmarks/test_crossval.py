@@ -19,7 +19,7 @@ from benchmarks.accuracy.crossval import page, references, results
 from benchmarks.accuracy.crossval.__main__ import main
 from benchmarks.accuracy.crossval.collect import collect, digest_of, options_of, result_of, told, weighed
 from benchmarks.accuracy.crossval.paired import MEAN, both, differences
-from benchmarks.accuracy.crossval.protocols import CORPORA, HEADS, MULTI, PROTOCOLS, RIDGE, Clips
+from benchmarks.accuracy.crossval.protocols import CORPORA, MULTI, PROTOCOLS, RECIPES, RIDGE, UNSHIFTED, Clips
 from benchmarks.accuracy.crossval.results import Result
 from benchmarks.accuracy.crossval.run import arguments_of
 from training.crossval import FoldScores, Protocol
@@ -75,7 +75,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_protocols_are_those_of_the_training() -> None:
     names = [Protocol(each.name, each.kind, multi_corpus=multi, select="nothing").name for multi in ("", "beside") for each in CORPORA]
     assert names == list(PROTOCOLS)
-    assert all(read_recipe(head).model.head == head.removesuffix("-frozen") for head in HEADS)
+    assert all(read_recipe(head).model.head == head.removesuffix("-frozen") for head in RECIPES)
 
 
 def test_clips_survive_their_file() -> None:
@@ -226,11 +226,15 @@ def test_an_encoder_of_another_run_is_named() -> None:
 
 def test_twins_that_differ_in_more_than_the_head_are_marked(runs: Path) -> None:
     emovo = "emovo-leave-one-speaker-out-nothing-selected"
-    for name, options in (("shiftlstm", {"head": "shiftlstm"}), ("lstm", {"head": "lstm"}), ("cnn", {"head": "cnn", "statistics": 8})):
+    for name, options in (
+        ("shiftlstm", {"head": "shiftlstm"}),
+        ("lstm", {"head": "lstm"}),
+        (UNSHIFTED, {"head": "cnn", "statistics": 8}),
+    ):
         put(runs, name, emovo, [fold("emovo", 1, 3)], **options)
     put(runs, "shiftcnn", emovo, [fold("emovo", 1, 3)])
     made = page.twins("plain", False, collect(runs)["runs"], {each.name: clips(each.name) for each in CORPORA})
-    assert "| shiftlstm - lstm |" in made and "| shiftcnn - cnn \\* |" in made
+    assert "| shiftlstm - lstm |" in made and "| shiftcnn - shiftcnn-unshifted \\* |" in made
     assert made.endswith("no measure of the shift: `model.statistics`.")
 
 
@@ -264,7 +268,7 @@ def test_the_committed_page_is_up_to_date() -> None:
 
 
 def test_the_tables_runs_are_of_their_recipes_with_the_tables_settings() -> None:
-    for head in HEADS:
+    for head in RECIPES:
         arguments = arguments_of(head, "ased", ["--only", "1"])
         assert arguments[:6] == ["crossval", head, "--corpus", "ased", "--folds", "speakers"] and arguments[-2:] == ["--only", "1"]
         recipe, own = read_recipe(head, [each.removeprefix("--set=") for each in arguments if each.startswith("--set=")]), read_recipe(head)
@@ -277,3 +281,8 @@ def test_the_tables_runs_are_of_their_recipes_with_the_tables_settings() -> None
         for more in ([], ["--multi-corpus", "beside"])
     )
     assert alone < beside and any(each.startswith("--set=schedule.steps=") for each in beside - alone)
+
+
+def test_the_twin_of_shiftcnn_is_its_recipe_without_the_shift() -> None:
+    shifted, unshifted = (arguments_of(name, "emovo") for name in ("shiftcnn", UNSHIFTED))
+    assert unshifted == [*shifted, '--set=model.head="cnn"', "--name", UNSHIFTED]

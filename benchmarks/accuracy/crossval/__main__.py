@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("collect").add_argument("--runs", type=Path, default=RUNS)
     commands.add_parser("table")
     runs = commands.add_parser("run")
-    runs.add_argument("names", nargs="+", choices=HEADS, metavar="NAME", help=f"recipes: {', '.join(HEADS)}")
+    runs.add_argument("names", nargs="+", choices=HEADS, metavar="NAME", help=", ".join(HEADS))
     runs.add_argument("--on", nargs="+", default=[each.name for each in CORPORA], choices=[each.name for each in CORPORA])
     options, more = parser.parse_known_args(arguments)
     if more and options.command != "run":

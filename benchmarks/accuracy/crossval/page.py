@@ -37,8 +37,9 @@ recipe's other corpora (`--multi-corpus beside`). Nothing is chosen within a fol
 all, nobody but the test speakers is held out, and the last step is kept. The settings stand in `crossval/settings.yaml`; how they were
 found, and on which folds test speakers were looked at meanwhile, in docs/experiments.md. The test clips are scored once. The recipes with
 `-frozen` train a head over the cached states of the start weights' encoder; which of the others train the encoder's upper blocks, and
-which a head on an encoder trained before, stands in `training/recipes/`. `-` is what was not run, "(3 of 6)" how many folds ran where not
-all did: such a figure is of other speakers than its column's.
+which a head on an encoder trained before, stands in `training/recipes/`. `shiftcnn-unshifted` is shiftcnn's recipe with the head of `cnn`,
+blocks trained and all: its twin without the shift. `-` is what was not run, "(3 of 6)" how many folds ran where not all did: such a figure
+is of other speakers than its column's.
 
 Our own reference rows: classifiers on fixed features, on the same folds and clips, their parameter chosen on validation
 speakers out of the fold's training speakers, then trained with it on all of these.

@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 Indices = NDArray[np.int64]
 
 PAIRS = (("shiftcnn", "cnn"), ("shiftformer", "transformer"), ("shiftlstm", "lstm"))  # with the shift, and its twin without
-TWINS = tuple((shift + suffix, plain + suffix) for suffix in ("", "-frozen") for shift, plain in PAIRS)
-HEADS = tuple(name for shift, plain in TWINS for name in (plain, shift))
+RECIPES = tuple(name + suffix for suffix in ("", "-frozen") for shift, plain in PAIRS for name in (plain, shift))
+# shiftcnn trains blocks of the encoder where cnn stands on those that it has taught: its twin is its own recipe without the shift.
+UNSHIFTED = "shiftcnn-unshifted"
+VARIANTS = {UNSHIFTED: ("shiftcnn", {"model": {"head": "cnn"}})}  # run -> its recipe, and what is set in it
+after_shiftcnn = RECIPES.index("shiftcnn") + 1
+HEADS = (*RECIPES[:after_shiftcnn], UNSHIFTED, *RECIPES[after_shiftcnn:])
+TWINS = tuple(
+    (shift + suffix, UNSHIFTED if shift + suffix == "shiftcnn" else plain + suffix) for suffix in ("", "-frozen") for shift, plain in PAIRS
+)
 ABLATION = "ablation-"  # how the names of ablation runs begin
 BASE = "shiftcnn-frozen"  # what an ablation run is compared with
 RIDGE = "whisper-ridge"  # the reference row that every head is compared with

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.accuracy.crossval.protocols import CORPORA
+from benchmarks.accuracy.crossval.protocols import CORPORA, VARIANTS
 from training.__main__ import main as training
 from training.recipe import read_recipe
 
@@ -17,20 +17,22 @@ SETTINGS = Path(__file__).with_name("settings.yaml")
 
 
 def arguments_of(name: str, corpus: str, more: Sequence[str] = ()) -> list[str]:
-    """What `python -m training` is given for the folds of one recipe on one corpus; `more` comes last and so decides.
+    """What `python -m training` is given for the folds of one recipe or variant on one corpus; `more` comes last and so decides.
 
     >>> arguments_of("lstm-frozen", "emovo")[:6]
     ['crossval', 'lstm-frozen', '--corpus', 'emovo', '--folds', 'leave-one-speaker-out']
     """
     (found,) = [each for each in CORPORA if each.name == corpus]
-    model = read_recipe(name).model
+    recipe, own = VARIANTS.get(name, (name, {}))
+    model = read_recipe(recipe).model
     settings: dict[str, dict[str, Any]] = yaml.safe_load(SETTINGS.read_text(encoding="utf-8"))
     chosen = overrides_of(settings["frozen" if model.frozen_blocks == model.blocks else "fine-tuned"])
     if "--multi-corpus" in more:
         chosen += overrides_of(settings["multi-corpus"])
+    chosen += overrides_of(own)
     return [
         "crossval",
-        name,
+        recipe,
         "--corpus",
         corpus,
         "--folds",
@@ -38,6 +40,7 @@ def arguments_of(name: str, corpus: str, more: Sequence[str] = ()) -> list[str]:
         "--select",
         "nothing",
         *(f"--set={each}" for each in chosen),
+        *(["--name", name] if name in VARIANTS else []),
         *more,
     ]
 
