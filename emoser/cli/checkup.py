@@ -90,12 +90,11 @@ def _onnxruntime() -> Iterator[Check]:
     if len(there) > 1:
         yield Check("onnxruntime", "error", f"{' and '.join(there)} overwrite each other's files", CLASH)
         return
-    import onnxruntime
-
     from emoser.runtimes.device import usable_threads
+    from emoser.runtimes.onnx import import_onnxruntime
 
     yield Check("onnxruntime", "ok", there[0])
-    yield Check("providers", "ok", f"{', '.join(onnxruntime.get_available_providers())}; {usable_threads()} threads")
+    yield Check("providers", "ok", f"{', '.join(import_onnxruntime().get_available_providers())}; {usable_threads()} threads")
 
 
 def _extras() -> Iterator[Check]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import mmap
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -152,11 +153,14 @@ def import_onnxruntime() -> ModuleType:
             "  pip uninstall -y onnxruntime onnxruntime-gpu\n"
             '  pip install "emoser[gpu]"    (or "emoser[cpu]")'
         )
+    # Its wheels report to Microsoft, from the import on (1.31: a queue in the user's cache folder, sent after ten seconds). Nothing but
+    # this variable comes early enough.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingExtra("Running an ONNX checkpoint", "cpu") from error
-    onnxruntime.disable_telemetry_events()  # Windows builds send some
+    onnxruntime.disable_telemetry_events()  # someone may have imported it before
     return onnxruntime  # type: ignore[no-any-return]
 
 

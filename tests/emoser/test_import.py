@@ -44,6 +44,18 @@ print("torch" in sys.modules)
     assert python(code, str(wav())).splitlines() == ["happy happy 3"] * 2 + ["False"]
 
 
+def test_onnxruntime_reports_nothing(registry: Path, wav, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has to report it first puts into the user's cache folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "ORT_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("EMOSER_CACHE", str(tmp_path / "cache"))
+    python("import sys, emoser; emoser.load('miniature')(sys.argv[1])", str(wav()))
+    assert list(home.rglob("*")) == []
+
+
 def test_public_names() -> None:
     for name in emoser.__all__:
         assert getattr(emoser, name).__name__ == name
