@@ -7,6 +7,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+SILENCE_RATIO = 1e-4  # -40 dB, as the compact encoder cuts the ends of what it is given
+
 
 def calibrated(logits: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """softmax(logits / temperature) along the last axis, in double precision: sums to 1.
@@ -28,6 +30,22 @@ def equal_windows(samples: int, longest: int) -> list[tuple[int, int]]:
     count = max(1, -(-samples // longest))
     edges = [round(samples * i / count) for i in range(count + 1)]
     return list(pairwise(edges))
+
+
+def sounding(waveform: NDArray[np.float32], block: int) -> tuple[int, int]:
+    """(start, stop) of a waveform (samples,) without the silence at its ends: blocks of `block` samples whose energy is at most
+    SILENCE_RATIO of the loudest one's. All of it where every sample is zero.
+
+    >>> sounding(np.array([0, 0, 1, 0, 1, 1, 0, 0, 0], np.float32), block=2), sounding(np.zeros(5, np.float32), block=2)
+    ((2, 6), (0, 5))
+    """
+    blocks = waveform[: len(waveform) // block * block].reshape(-1, block)
+    energy = np.einsum("ij,ij->i", blocks, blocks)  # of hours of samples: nothing is copied
+    loud = np.flatnonzero(energy > SILENCE_RATIO * energy.max(initial=0.0))
+    if not len(loud):
+        return 0, len(waveform)
+    last = int(loud[-1]) + 1
+    return int(loud[0]) * block, len(waveform) if last == len(blocks) else last * block
 
 
 def weighted_mean(rows: NDArray[np.floating], weights: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.accuracy import table, transcripts, unseen  # noqa: E402
+from benchmarks.accuracy import lengths, table, transcripts, unseen  # noqa: E402
 from benchmarks.accuracy.crossval import page as crossval  # noqa: E402
 from benchmarks.diarization import table as diarization  # noqa: E402
 from emoser.registry import list_checkpoints  # noqa: E402
@@ -92,6 +92,7 @@ BLOCKS = {
     "checkpoints": checkpoints,
     "accuracy": lambda: table.accuracy("speakers"),
     "unseen": lambda: table.accuracy("unseen"),
+    "lengths": lengths.overview,
     "crossval": crossval.block,
     "adapted": adapted,
     "robustness": table.robustness,

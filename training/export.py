@@ -52,7 +52,9 @@ from training.recipe import Model, Recipe, RecipeError
 from training.runs import CLONE, RECORDS, Places, Prepared, encoder_file, encoder_record, finished, prepare, record_of
 
 OUTPUTS = ("logits", "frames", "embedding", "frame_lengths")
-LONGEST_WINDOW = 20.0  # s; positions reach 30 s, training clips 3
+# s, by task. Training clips last 3 s; recordings of several sentences, pauses and all, are unlike them and better heard in parts
+# (docs/experiments.md, "Longer recordings"). Transducers follow an utterance from word to word; positions reach 30 s.
+LONGEST_WINDOW = {"utterance": 6.0, "transducer": 20.0}
 KEPT_EXACT = (".basis", ".filters", "_scale")
 FEWEST_HALVED = 4096  # numbers in a weight that is stored as fp16: biases, norms and statistics are small, and their rounding shows most
 TOLERANCE = 1e-4
@@ -196,7 +198,7 @@ def description_of(recipe: Recipe, task: str, frame_hop: float, temperature: flo
         "labels": list(recipe.data.labels),
         "sample_rate": SAMPLE_RATE,
         "frame_hop": frame_hop,
-        "longest_window": LONGEST_WINDOW,
+        "longest_window": LONGEST_WINDOW[task],
         "temperature": temperature,
         "revision": str(recipe.register.get("revision", "1")),
         "license": recipe.register["license"],

@@ -19,7 +19,7 @@ from emoser.errors import AudioError, CheckpointError, MissingExtra, UsageError
 from emoser.models.adapting import Adapting, Rows
 from emoser.models.diarizing import Diarizing
 from emoser.models.options import Each, Kind, Mono, Options, check_many
-from emoser.pooling import calibrated, equal_windows, padded, weighted_mean
+from emoser.pooling import calibrated, equal_windows, padded, sounding, weighted_mean
 from emoser.resolving import Resolved
 from emoser.results import Embedding, Failure, Prediction
 from emoser.runtimes import Runtime
@@ -37,6 +37,7 @@ Activity = Callable[[NDArray[np.float32]], bool]
 
 BAD_INPUT = (AudioError, MissingExtra)  # becomes a Failure in its place; anything else is no fault of one input
 SILENCE, NO_SPEECH, NEUTRAL = "silence", "no_speech", "neutral"
+BLOCK_SECONDS = 0.02  # in which silence at the ends is looked for
 
 
 class UtteranceModel(Diarizing, Adapting):
@@ -339,7 +340,7 @@ class UtteranceModel(Diarizing, Adapting):
         """For each clip what `each` gives for its windows, in order, and their samples. `each` is asked about batches of like length."""
         rate = self.checkpoint.sample_rate
         longest = math.floor(self.checkpoint.longest_window * rate)
-        windows = [(i, start, stop) for i, clip in enumerate(clips) for start, stop in equal_windows(len(clip.waveform), longest)]
+        windows = [(i, start, stop) for i, clip in enumerate(clips) for start, stop in self._spans(clip.waveform, longest)]
         lengths = [stop - start for _, start, stop in windows]
         found: dict[int, T] = {}
         if len(lengths) > 1 and self._runtime.alone:
@@ -351,6 +352,17 @@ class UtteranceModel(Diarizing, Adapting):
         for w, (i, _, _) in enumerate(windows):
             own[i].append(w)
         return [([found[w] for w in ws], [lengths[w] for w in ws]) for ws in own]
+
+    def _spans(self, waveform: NDArray[np.float32], longest: int) -> list[tuple[int, int]]:
+        """(start, stop) of the windows of a clip: one, or of a clip beyond `longest` samples those without its silent ends in which someone
+        speaks, for an emotion would be heard in pauses too."""
+        if len(waveform) <= longest:
+            return [(0, len(waveform))]
+        first, last = sounding(waveform, round(BLOCK_SECONDS * self.checkpoint.sample_rate))
+        spans = [(first + start, first + stop) for start, stop in equal_windows(last - first, longest)]
+        if len(spans) == 1 or self._activity is None:
+            return spans
+        return [(start, stop) for start, stop in spans if self._activity(waveform[start:stop])] or spans
 
     def _prediction(self, clip: Clip, logits: NDArray[np.float64], warnings: tuple[str, ...], min_confidence: float | None) -> Prediction:
         scores = dict(zip(self.labels, map(float, calibrated(logits, self.checkpoint.temperature)), strict=True))

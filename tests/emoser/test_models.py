@@ -199,6 +199,22 @@ def test_a_long_clip_is_windowed_and_pooled(model: UtteranceModel) -> None:
     assert model([long, miniature.tone()])[0].scores == pytest.approx(result.scores, abs=1e-5)
 
 
+def test_silence_around_a_long_clip_is_not_heard(model: UtteranceModel, tone: np.ndarray) -> None:
+    silence = np.zeros(4 * RATE, np.float32)
+    result = model(np.concatenate([silence, tone, silence]))
+    assert result.duration == 10 and result.warnings == ()
+    assert result.scores == pytest.approx(model(tone).scores, abs=1e-5)
+
+
+def test_windows_without_speech_do_not_count(parts, tone: np.ndarray) -> None:
+    model = Model(parts[1], parts[0], sha256="", activity=lambda waveform: bool(np.abs(waveform).max() > 0.1))
+    loud = np.tile(tone, 2)[: 3 * RATE]  # a window
+    result = model(np.concatenate([loud, 0.05 * loud, loud]))
+    assert result.scores == pytest.approx(model(loud).scores, abs=1e-5) and result.warnings == ("windowed",)
+    assert model(np.concatenate([loud, 0.05 * loud])).warnings == (), "one window is left"
+    assert model(np.tile(0.05 * loud, 2)).warnings == ("no_speech", "windowed"), "where nobody speaks all are heard"
+
+
 def test_silence_is_no_emotion(parts, tone: np.ndarray) -> None:
     recorder = Recorder(parts[0])
     model = Model(parts[1], recorder, sha256="")
