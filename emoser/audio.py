@@ -92,7 +92,7 @@ def open_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
         return AudioStream([samples], target_rate, 1, target_rate, "mix", clip.file, "the clip", frames=len(samples), given=clip)
     name = source_name(x)
     if isinstance(x, str | os.PathLike):
-        return _from_file(seekable(Path(x), name), name, name, target_rate, channel)
+        return _from_file(seekable(x, name), name, name, target_rate, channel)
     if isinstance(x, bytes | bytearray | memoryview):
         return _from_file(bytes(x), BYTES, None, target_rate, channel)
     if hasattr(x, "read") and not isinstance(x, tuple):
@@ -147,8 +147,11 @@ def tone() -> NDArray[np.float32]:
     return x.astype(np.float32)
 
 
-def seekable(path: Path, name: str | None) -> Path | bytes:
-    """A pipe (`<(ffmpeg ...)`) cannot be sought in: its bytes. Raises AudioDecodeError."""
+def seekable(source: str | os.PathLike[str], name: str | None) -> Path | bytes:
+    """The file at a path. A pipe (`<(ffmpeg ...)`) cannot be sought in: its bytes. Raises AudioDecodeError."""
+    if not os.fspath(source):  # Path("") is the folder one stands in
+        raise AudioDecodeError("the path of the audio is empty; give that of a file")
+    path = Path(source)
     try:
         return path.read_bytes() if path.is_fifo() or path.is_char_device() else path
     except (OSError, ValueError) as error:
