@@ -209,16 +209,26 @@ def _array_and_rate(x: Any, sample_rate: int | None) -> tuple[NDArray[Any], int]
     rate = check_rate(SAMPLE_RATE if rate is None else rate)
     if isinstance(x, list):
         raise AudioValueError("a list is a list of inputs; for samples, or a batch, use np.asarray(samples) or a list of arrays")
-    if not hasattr(x, "__array__") or isinstance(x, np.generic):
+    if not is_array(x):
         raise AudioValueError(
             f"{type(x).__name__} is no audio: a path, bytes, a binary file, an array, or (array, sample_rate) is; "
             "samples go into one array, many inputs into a list or into stream()"
         )
+    return to_numpy(x), rate
+
+
+def is_array(x: object) -> bool:
+    """Whether it can be given to `to_numpy`: a NumPy array, a torch tensor and the like, but no single number."""
+    return hasattr(x, "__array__") and not isinstance(x, np.generic)
+
+
+def to_numpy(x: Any) -> NDArray[Any]:
+    """An array or tensor of any library, on any device, as NumPy has it. Raises AudioValueError."""
     if hasattr(x, "detach"):  # a torch tensor with a gradient, or on a GPU, refuses to become an array, and NumPy has no bfloat16
         x = x.detach().cpu()
         x = x.float() if x.dtype.is_floating_point else x
     try:
-        return np.asarray(x), rate
+        return np.asarray(x)
     except (TypeError, ValueError, RuntimeError) as error:  # what array libraries raise when they refuse
         raise AudioValueError(f"{type(x).__name__} does not become a NumPy array: {error}") from error
 
