@@ -92,7 +92,7 @@ def open_audio(x: AudioInput, *, sample_rate: int | None = None, target_rate: in
         return AudioStream([samples], target_rate, 1, target_rate, "mix", clip.file, "the clip", frames=len(samples), given=clip)
     name = source_name(x)
     if isinstance(x, str | os.PathLike):
-        return _from_file(seekable(Path(x), name), name, name, target_rate, channel)
+        return _from_file(seekable(x, name), name, name, target_rate, channel)
     if isinstance(x, bytes | bytearray | memoryview):
         return _from_file(bytes(x), BYTES, None, target_rate, channel)
     if hasattr(x, "read") and not isinstance(x, tuple):
@@ -147,8 +147,11 @@ def tone() -> NDArray[np.float32]:
     return x.astype(np.float32)
 
 
-def seekable(path: Path, name: str | None) -> Path | bytes:
-    """A pipe (`<(ffmpeg ...)`) cannot be sought in: its bytes. Raises AudioDecodeError."""
+def seekable(source: str | os.PathLike[str], name: str | None) -> Path | bytes:
+    """The file at a path. A pipe (`<(ffmpeg ...)`) cannot be sought in: its bytes. Raises AudioDecodeError."""
+    if not os.fspath(source):  # Path("") is the folder one stands in
+        raise AudioDecodeError("the path of the audio is empty; give that of a file")
+    path = Path(source)
     try:
         return path.read_bytes() if path.is_fifo() or path.is_char_device() else path
     except (OSError, ValueError) as error:
@@ -206,16 +209,26 @@ def _array_and_rate(x: Any, sample_rate: int | None) -> tuple[NDArray[Any], int]
     rate = check_rate(SAMPLE_RATE if rate is None else rate)
     if isinstance(x, list):
         raise AudioValueError("a list is a list of inputs; for samples, or a batch, use np.asarray(samples) or a list of arrays")
-    if not hasattr(x, "__array__") or isinstance(x, np.generic):
+    if not is_array(x):
         raise AudioValueError(
             f"{type(x).__name__} is no audio: a path, bytes, a binary file, an array, or (array, sample_rate) is; "
             "samples go into one array, many inputs into a list or into stream()"
         )
+    return to_numpy(x), rate
+
+
+def is_array(x: object) -> bool:
+    """Whether it can be given to `to_numpy`: a NumPy array, a torch tensor and the like, but no single number."""
+    return hasattr(x, "__array__") and not isinstance(x, np.generic)
+
+
+def to_numpy(x: Any) -> NDArray[Any]:
+    """An array or tensor of any library, on any device, as NumPy has it. Raises AudioValueError."""
     if hasattr(x, "detach"):  # a torch tensor with a gradient, or on a GPU, refuses to become an array, and NumPy has no bfloat16
         x = x.detach().cpu()
         x = x.float() if x.dtype.is_floating_point else x
     try:
-        return np.asarray(x), rate
+        return np.asarray(x)
     except (TypeError, ValueError, RuntimeError) as error:  # what array libraries raise when they refuse
         raise AudioValueError(f"{type(x).__name__} does not become a NumPy array: {error}") from error
 

@@ -36,7 +36,7 @@ def load(
     device: auto (a GPU where one can be used, else the CPU), cpu, or cuda.
     runtime: onnx, or torchscript (needs the extra "torch").
     precision: fp16, int8 or fp32, where the checkpoint has more than one; the first it lists if not given.
-    threads: threads of the CPU; those that the process may use if not given.
+    threads: threads of the CPU, at most 1024; those that the process may use if not given.
     offline: never open a socket; what is neither installed nor in the cache is a DownloadError.
 
     Raises CheckpointError and its kinds (exit code 3 of the command line), DeviceError, MissingExtra, RuntimeClash, UsageError.

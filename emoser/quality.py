@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -96,7 +95,7 @@ def check(source: Source, speech: Speech | None = None) -> Quality:
     Raises AudioDecodeError; MissingExtra where the file needs the extra `media`, or the speech model an onnxruntime.
     """
     name = source_name(source)
-    with open_file(seekable(Path(source), name) if isinstance(source, str) else source, name or BYTES) as reader:
+    with open_file(seekable(source, name) if isinstance(source, str) else source, name or BYTES) as reader:
         meter = Meter(reader.rate, reader.channels, speech or bundled_speech(), lossy=reader.lossy)
         for block in reader:
             meter.add(block)

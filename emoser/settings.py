@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from emoser.errors import UsageError
 from emoser.records import RecordError
@@ -14,16 +14,19 @@ class SettingsError(UsageError, RecordError):
     """Settings that cannot be. To a caller it is a UsageError, to a reader of registry entries a RecordError like any other."""
 
 
+Posteriors = Literal["frames", "windows"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DiarizationSettings:
     """Durations are in seconds, thresholds are probabilities.
 
     The defaults are those of checkpoints whose registry entry says nothing else; a person sets `min_confidence` alone.
-    Raises UsageError for numbers that cannot be.
+    Raises UsageError for values that cannot be.
     """
 
     # what the model is shown: windows on a fixed grid, each with the others as context (diarization/windows.py)
-    posteriors: Literal["frames", "windows"] = "frames"  # a window's frame logits, or its own logits for all of its frames
+    posteriors: Posteriors = "frames"  # a window's frame logits, or its own logits for all of its frames
     window: float = 4.0
     hop: float = 2.0
 
@@ -40,6 +43,8 @@ class DiarizationSettings:
     min_confidence: float = 0.0  # below it a segment carries the warning `low_confidence`
 
     def __post_init__(self) -> None:
+        if self.posteriors not in get_args(Posteriors):
+            raise SettingsError(f"posteriors: must be one of {', '.join(get_args(Posteriors))}, got {self.posteriors!r}")
         for name in ("window", "hop"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(f"{name}: must be above zero and finite, got {getattr(self, name)}")

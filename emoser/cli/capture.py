@@ -71,7 +71,8 @@ def _samples(dtype: np.dtype[Any], rate: int, channels: int) -> Blocks:
 
 
 def _mixed(frames: NDArray[Any]) -> NDArray[np.float32]:
-    return np.asarray(np.mean([float_samples(lane)[:, 0] for lane in frames.T], axis=0, dtype=np.float32))
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold becomes infinity or NaN, which is an error with a place
+        return np.asarray(np.mean([float_samples(lane)[:, 0] for lane in frames.T], axis=0, dtype=np.float32))
 
 
 def microphone(device: str | None) -> Capture:

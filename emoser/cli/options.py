@@ -129,12 +129,13 @@ def runtime_options(command: Command) -> Command:
     runtime = "What to compute with; torchscript needs the extra `torch`."
     precision = "Which file of the checkpoint, where it has several."
     offline = "Never touch the network; a checkpoint that is not here is an error."
+    threads = click.IntRange(1, 1024)  # as MOST_THREADS of emoser.runtimes.device, which would load NumPy
     return _all(
         command,
         click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="Where to compute."),
         click.option("--runtime", type=click.Choice(["onnx", "torchscript"]), default="onnx", show_default=True, help=runtime),
         click.option("--precision", type=click.Choice(["fp16", "int8", "fp32"]), help=precision),
-        click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Processor threads.  [default: one a core]"),
+        click.option("--threads", type=threads, metavar="N", help="Processor threads.  [default: one a core]"),
         click.option("--offline", is_flag=True, help=offline),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -47,12 +48,14 @@ def read_references(
       of segments in each; "datafolder" stands for the folder of the recordings.
     - RTTM: SPEAKER lines with the emotion in place of the name. A recording is found by its name without suffix.
     - TextGrid: the recording has the same name without suffix; the tier is that called `emotion`, or the only one of intervals.
-    - CSV or TSV: columns file (or path), start, end, label (or emotion) and, if known, speaker; s, or times as audformat writes them.
+    - CSV or TSV: columns file (or path), start, end, label (or emotion) and, if known, speaker; s, or times as audformat writes them. Paths
+      are below the folder of the recordings; where all of them begin with its own name, as `diarize` writes them, it counts once.
 
     audio: folder of the recordings, that of the reference if not given. renamed: their labels to ours. channel: takes the lines of this
     channel (counted from 0) where RTTM or tiers tell channels apart.
 
-    Several speakers of a recording count as one together. Raises UsageError for what cannot be read, and for segments that overlap.
+    Several speakers of a recording count as one together. Raises UsageError for what cannot be read, for segments that overlap, and where
+    it cannot be told which recordings are meant.
     """
     root = audio or (path if path.is_dir() else path.parent)
     if not path.exists():
@@ -128,12 +131,37 @@ def _rttm(file: Path, names: _Names, channel: int | None) -> dict[str, _Lines]:
 
 def _table(file: Path, root: Path) -> dict[str, _Lines]:
     try:
-        return _rows(file, root)
+        rows = _rows(file)
     except csv.Error as error:
         raise UsageError(f"{file}: cannot read it as a table: {error}") from None
+    found: dict[str, _Lines] = {}
+    for name, lines in zip(_placed(file, root, list(rows)), rows.values(), strict=True):
+        placed = found.setdefault(name, _Lines())  # two names may mean one recording: its absolute path and that below the folder
+        placed.segments += lines.segments
+        placed.speakers |= lines.speakers
+    return found
 
 
-def _rows(file: Path, root: Path) -> dict[str, _Lines]:
+def _placed(file: Path, root: Path, names: list[str]) -> list[str]:
+    """The paths of a table's recordings, below `root`. `diarize recordings/` writes recordings/a.wav, which is recordings/a.wav below
+    recordings/ only where its first part counts once. One reading holds for the whole table, that which finds recordings; where none or
+    more than one does, it is not guessed."""
+    parts = [Path(name).parts for name in names]
+    folder = root.absolute().parts[1:]  # without "/", with which an absolute path would count as one below itself
+    shortest = min(map(len, parts), default=0)
+    repeated = [count for count in range(1, shortest) if all(each[:count] == folder[-count:] for each in parts)]
+    readings = [[str(root.joinpath(*each[count:])) for each in parts] for count in (0, *repeated)]
+    if len(readings) == 1:  # reading what is not there will say so
+        return readings[0]
+    found = [paths for paths in readings if any(map(os.path.exists, paths))]
+    if len(found) != 1:
+        tried = " or ".join(paths[0] for paths in found or readings)
+        there = "there are recordings for each of these" if found else "there is no recording for any of these"
+        raise UsageError(f"{file}: {names[0]} may be {tried}, and {there}; give another folder of the recordings, or absolute paths")
+    return found[0]
+
+
+def _rows(file: Path) -> dict[str, _Lines]:
     rows = csv.DictReader(_text(file).splitlines(), delimiter="\t" if file.suffix.lower() == ".tsv" else ",")
     there = rows.fieldnames or ()
     columns = [next((name for name in allowed if name in there), None) for allowed in (FILES, ("start",), ("end",), LABELS)]
@@ -142,7 +170,7 @@ def _rows(file: Path, root: Path) -> dict[str, _Lines]:
     found: dict[str, _Lines] = {}
     for number, row in enumerate(rows, start=2):
         cells = [(row[str(column)] or "").strip() for column in columns]
-        lines = found.setdefault(str(root / cells[0]), _Lines())
+        lines = found.setdefault(str(Path(cells[0])), _Lines())
         if speaker := (row.get("speaker") or "").strip():
             lines.speakers.add(speaker)
         try:

@@ -6,7 +6,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from emoser.audio import SAMPLE_RATE, check_rate, float_samples, is_silent
+from emoser.audio import SAMPLE_RATE, ArrayLike, check_rate, float_samples, is_array, is_silent, to_numpy
 from emoser.diarization.activity import SpeechActivity
 from emoser.diarization.rows import Rows
 from emoser.diarization.segments import Timeline
@@ -62,16 +62,20 @@ class DiarizationStream:
         """What follows the segments given so far, as far as it is known; the last of these may still grow."""
         return self._timeline.unsettled
 
-    def push(self, samples: NDArray[np.floating] | NDArray[np.integer]) -> list[Segment]:
-        """Mono samples (n,), float in [-1, 1] or integer PCM, of any number -> the segments that are settled by them, in order.
+    def push(self, samples: ArrayLike) -> list[Segment]:
+        """Mono samples, an array or tensor (n,), float in [-1, 1] or integer PCM, of any number -> the segments that are settled by them,
+        in order.
 
-        Raises AudioValueError for another shape, NaN or infinity, and UsageError after `finish`.
+        Raises AudioValueError for what is no array, another shape, NaN or infinity, and UsageError after `finish`.
         """
         if self._finished:
             raise UsageError("the stream is finished; stream() begins another")
-        if samples.ndim != 1:
-            raise AudioValueError(f"a stream takes one channel, an array (samples,); this one has the shape {samples.shape}")
-        waveform = float_samples(samples)[:, 0]
+        if not is_array(samples):
+            raise AudioValueError(f"{type(samples).__name__} is no array; a stream takes one channel of samples: use np.asarray(samples)")
+        array = to_numpy(samples)
+        if array.ndim != 1:
+            raise AudioValueError(f"a stream takes one channel, an array (samples,); this one has the shape {array.shape}")
+        waveform = float_samples(array)[:, 0]
         if not np.isfinite(waveform).all():
             raise AudioValueError(f"NaN or infinity among the samples, after {self.duration:.3f} s")
         self._given += len(waveform)

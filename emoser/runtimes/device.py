@@ -11,6 +11,7 @@ from emoser.errors import DeviceError, UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+MOST_THREADS = 1024  # asked for; a runtime starts all of them before it computes, and with tens of thousands never begins
 QUOTA = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: "quota period" in microseconds, or "max period"
 
 
@@ -56,6 +57,7 @@ def usable_threads(quota: Path = QUOTA) -> int:
 def check_threads(threads: int | None) -> int:
     if threads is None:
         return usable_threads()
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-        raise UsageError(f"threads is {threads!r}; a whole number from 1 is needed, or None for {usable_threads()} here")
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        here = usable_threads()
+        raise UsageError(f"threads is {threads!r}; a whole number from 1 to {MOST_THREADS} is needed, or None for {here} here")
     return threads

@@ -226,6 +226,14 @@ def test_a_pipe_with_a_sample_that_is_no_number(emoser: Emoser, form: str, chann
     assert result["duration"] == 2.519 and result["error"]["type"] == "AudioValueError"
 
 
+def test_a_pipe_of_what_is_no_audio_gets_one_error_alone(emoser: Emoser) -> None:
+    data = np.full((8000, 2), np.finfo(np.float32).max, "<f4")  # their mean is beyond float32
+    data[10] = np.inf, -np.inf
+    ran = emoser("listen", "--raw", "f32le:16000:2", "-", *MODEL, "-f", "jsonl", stdin=data.tobytes())
+    assert ran.code == 1
+    assert ran.err == "Error: NaN or infinity among the samples, after 0.000 s; what came before is kept\n"
+
+
 def test_segments_of_earlier_runs_stay(emoser: Emoser, talk: Callable[..., Path], tmp_path: Path) -> None:
     data = raw(talk(subtype="PCM_16"))
     listen = ("listen", "--raw", "s16le:16000", "-", *MODEL, "-o", "l.jsonl")

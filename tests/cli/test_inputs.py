@@ -245,6 +245,16 @@ def test_a_name_that_is_too_long_is_one_bad_input(emoser: Emoser, clip: Clip, tm
     assert by_pattern["error"]["type"] == "AudioError" and good["file"] == "a.wav" and "error" not in good
 
 
+@pytest.mark.parametrize("command", ["predict", "diarize", "check"])
+def test_an_empty_path_is_no_folder(emoser: Emoser, clip: Clip, command: str) -> None:
+    clip()
+    ran = emoser(command, "", "a.wav", *(() if command == "check" else ("-m", "miniature")))
+    assert ran.code == 1
+    empty, good = ran.json()["results"]
+    assert empty == {"file": "", "error": {"type": "AudioDecodeError", "message": "the path of the audio is empty; give that of a file"}}
+    assert good["file"] == "a.wav" and "error" not in good
+
+
 def test_a_path_in_a_folder_without_access_is_left_to_the_reader(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.stat
 

@@ -17,6 +17,7 @@ import pytest
 
 from emoser.cli.predict import restrict
 from emoser.results import Prediction
+from emoser.runtimes.device import MOST_THREADS
 
 from .conftest import environment
 
@@ -141,6 +142,12 @@ def test_what_cannot_be_is_said_in_a_line(emoser: Emoser, clip: Clip, arguments:
     assert words in ran.err
     said = [line for line in ran.err.splitlines() if line.startswith("Error: ")]
     assert len(said) == 1
+
+
+def test_more_threads_than_can_be_started_are_refused(emoser: Emoser, clip: Clip) -> None:
+    clip()
+    ran = emoser("predict", "a.wav", *MODEL, "--threads", str(MOST_THREADS + 1))
+    assert (ran.code, ran.out) == (2, b"") and f"1<=x<={MOST_THREADS}" in ran.err
 
 
 def test_a_file_in_place_of_a_command_is_understood(emoser: Emoser, clip: Clip) -> None:

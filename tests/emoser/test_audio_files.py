@@ -91,6 +91,8 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
         load_audio(tmp_path / "none.wav")
     with pytest.raises(AudioDecodeError, match="is a directory"):
         load_audio(tmp_path)
+    with pytest.raises(AudioDecodeError, match="the path of the audio is empty"):
+        load_audio("")
     with pytest.raises(AudioDecodeError, match="download it first"):
         load_audio("https://example.org/a.wav")
     with pytest.raises(AudioDecodeError, match="cannot be read"):

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,9 +167,10 @@ def test_random_frames_make_a_cover(seed: int) -> None:
         ({"window": -1}, "window: must be above zero and finite, got -1"),
         ({"smoothing": float("inf")}, "smoothing"),
         ({"shortest": float("nan")}, "shortest"),
+        ({"posteriors": "x"}, "posteriors: must be one of frames, windows, got 'x'"),
     ],
 )
-def test_settings_that_cannot_be(change: dict[str, float], words: str) -> None:
+def test_settings_that_cannot_be(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):  # of a caller
         DiarizationSettings(**change)
     with pytest.raises(RecordError, match=f"entry 1, .*{words.partition(':')[0]}") as raised:  # of a registry entry, which stands before it

@@ -212,11 +212,21 @@ def test_a_stream_refuses_what_it_cannot_take(model: Diarizing) -> None:
         stream.push(np.zeros((2, 100), np.float32))
     with pytest.raises(AudioValueError, match="NaN"):
         stream.push(np.full(10, np.nan, np.float32))
+    for given, kind in (([0.1] * 1600, "list"), (b"\0\0", "bytes"), ("a.wav", "str"), (np.float32(0.1), "float32"), (None, "NoneType")):
+        with pytest.raises(AudioValueError, match=rf"^{kind} is no array; .*use np\.asarray\(samples\)"):
+            stream.push(given)
     assert stream.result().segments == ()
     with pytest.raises(UsageError, match="finished"):
         stream.push(np.zeros(10, np.float32))
     with pytest.raises(AudioValueError, match="sampling rate"):
         model.stream(sample_rate=5)
+
+
+def test_a_stream_takes_tensors(model: Diarizing, talk: np.ndarray) -> None:
+    torch = pytest.importorskip("torch")
+    stream = model.stream()
+    stream.push(torch.from_numpy(talk).requires_grad_())
+    same(stream.result(), model.diarize(talk))
 
 
 def test_any_source_of_frames_will_do(model: Diarizing, talk: np.ndarray) -> None:

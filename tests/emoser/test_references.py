@@ -158,6 +158,45 @@ def test_csv_in_seconds_or_as_audformat_writes_times(tmp_path: Path) -> None:
     assert read_references(written(tmp_path / "t.tsv", text))[0].segments == SEGMENTS
 
 
+@pytest.mark.parametrize("prefix", ["calls", "more/calls"])
+@pytest.mark.parametrize("folder", ["more/calls", "more/../more/calls"])
+def test_a_folder_that_the_paths_of_a_table_repeat_counts_once(tmp_path: Path, prefix: str, folder: str) -> None:
+    touch(tmp_path, "more/calls/a.wav", "more/calls/b/c.wav")
+    path = written(
+        tmp_path / "t.csv", f"file,start,end,label\n{prefix}/a.wav,0,1,sad\n{prefix}/b/c.wav,0,1,sad\n{prefix}/gone.wav,0,1,sad\n"
+    )
+    found = read_references(path, tmp_path / folder)
+    assert [each.file for each in found] == [str(tmp_path / folder / name) for name in ("a.wav", "b/c.wav", "gone.wav")]
+
+
+def test_a_table_that_lies_among_its_recordings_may_name_their_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "calls/a.wav")
+    path = written(tmp_path / "calls" / "t.tsv", "file\tstart\tend\tlabel\ncalls/a.wav\t0\t1\tsad\n")
+    assert [each.file for each in read_references(path)] == [str(tmp_path / "calls" / "a.wav")]
+
+
+def test_what_repeats_the_name_of_the_folder_may_be_below_it(tmp_path: Path) -> None:
+    touch(tmp_path, "calls/calls/a.wav")
+    path = written(tmp_path / "t.csv", "file,start,end,label\ncalls/a.wav,0,1,sad\n")
+    assert [each.file for each in read_references(path, tmp_path / "calls")] == [str(tmp_path / "calls" / "calls" / "a.wav")]
+
+
+def test_absolute_paths_of_a_table_are_what_they_say(tmp_path: Path) -> None:
+    touch(tmp_path, "calls/a.wav")
+    path = written(tmp_path / "t.csv", f"file,start,end,label\n{tmp_path}/calls/a.wav,0.5,1.25,happy\na.wav,1.5,2,sad\n")
+    assert read_references(path, tmp_path / "calls") == [Reference(str(tmp_path / "calls" / "a.wav"), SEGMENTS)]
+
+
+@pytest.mark.parametrize(("there", "words"), [(("calls/a.wav", "calls/calls/b.wav"), "recordings for each"), ((), "no recording for any")])
+def test_which_recordings_a_table_means_is_not_guessed(tmp_path: Path, there: tuple[str, ...], words: str) -> None:
+    touch(tmp_path, *there)
+    path = written(tmp_path / "t.csv", "file,start,end,label\ncalls/a.wav,0,1,sad\ncalls/b.wav,0,1,sad\n")
+    folder = tmp_path / "calls"
+    with pytest.raises(UsageError, match=words) as raised:
+        read_references(path, folder)
+    assert f"{folder / 'calls' / 'a.wav'} or {folder / 'a.wav'}" in str(raised.value)
+
+
 def test_a_folder_of_references(tmp_path: Path) -> None:
     touch(tmp_path, "audio/a.wav", "audio/b.wav")
     written(tmp_path / "truth" / "a.TextGrid", SHORT)

@@ -150,7 +150,7 @@ def test_threads_are_those_the_process_may_use(tmp_path: Path) -> None:
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout == "1\n"
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2", 1025])
 def test_threads_that_cannot_be(tmp_path: Path, threads: object) -> None:
     with pytest.raises(UsageError, match="threads is"):
         open_runtime(miniature.write_onnx(tmp_path / "a.onnx"), "onnx", threads=threads)
