@@ -135,10 +135,9 @@ def results(
     """
     from emoser.cli.inputs import on_disk
     from emoser.cli.interrupts import Interruption
-    from emoser.cli.output import OutputError
     from emoser.diarization.subtitles import with_cues
     from emoser.diarization.turns import turns_of, with_speakers
-    from emoser.errors import AudioError, Interrupted
+    from emoser.errors import AudioError, Interrupted, OutputError
     from emoser.results import Diarization
 
     chosen = model.checkpoint.diarization

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoser.cli.folder import Names, is_folder
-from emoser.cli.output import OutputError, begun
-from emoser.errors import MissingExtra, UsageError
+from emoser.cli.output import begun
+from emoser.errors import MissingExtra, OutputError, UsageError
 
 if TYPE_CHECKING:
     from emoser.audio import Progress

@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from emoser.cli.output import Identity, Output, OutputError, identities
+from emoser.cli.output import Identity, Output, identities
+from emoser.errors import OutputError
 from emoser.formats import Header, Record, writer
 
 

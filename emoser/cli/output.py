@@ -17,14 +17,9 @@ from typing import BinaryIO, Self
 
 from emoser.cli.interrupts import uninterrupted
 from emoser.cli.resume import take_up
-from emoser.errors import EmoserError, UsageError
+from emoser.errors import OutputError, UsageError
 from emoser.formats import Header, Record, Writer, for_suffix, writer
 from emoser.results import Failure
-
-
-class OutputError(EmoserError):
-    """The results cannot be written: a full disk, a folder that is missing or protected."""
-
 
 DESCRIPTOR = re.compile(r"/dev/(?:(stdout|stderr)|fd/(\d+))")
 Identity = tuple[int, int]  # of a file: its device and its number there
