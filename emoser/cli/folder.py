@@ -75,6 +75,10 @@ class Folder:
         self._names.make()
         return self
 
+    def targets(self, files: Iterable[str]) -> list[Path]:
+        """Where results of `files` go, which have their names from here on."""
+        return [self._names.path(file, self._extension) for file in files]
+
     def step_aside_with(self, step_aside: Callable[[], None]) -> None:
         """Nothing is shown on a terminal."""
 

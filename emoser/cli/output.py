@@ -162,6 +162,10 @@ class Output:
             raise self._error(error) from error
         return self
 
+    def targets(self, files: Iterable[str]) -> list[Path]:
+        """Where results of `files` go: here one place, whatever they are, and none where that is standard output."""
+        return [] if self.path is None else [Path(self.path)]
+
     def step_aside_with(self, step_aside: Callable[[], None]) -> None:
         """Call this before anything is shown on the terminal that a progress bar may stand on."""
         if self.on_terminal:
