@@ -53,6 +53,10 @@ class DownloadError(CheckpointError):
     """The hub did not deliver: offline, no such repository, revision or file, or a connection that broke."""
 
 
+class OutputError(EmoserError):
+    """The results cannot be written: a full disk, a folder that is missing or protected."""
+
+
 class MissingExtra(EmoserError):
     """A feature needs a package of an extra that is not installed."""
 

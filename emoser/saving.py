@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import yaml
 
 from emoser.adaptation import Adaptation
 from emoser.checkpoints import Checkpoint, Part
-from emoser.errors import CheckpointError, UsageError
+from emoser.errors import CheckpointError, OutputError, UsageError
 from emoser.registry import FOLDER_FILE, folder_entries
 from emoser.resolving import Resolved
 
@@ -36,7 +38,8 @@ class Adapted:
 def save_adapted(adapted: Adapted, folder: str | os.PathLike[str]) -> None:
     """Writes a checkpoint folder: the files that it was made from, the adaptation, and an entry that says what they are.
 
-    An earlier adapted checkpoint in the folder is replaced; a folder with anything else is left alone, with a UsageError.
+    An earlier adapted checkpoint in the folder is replaced; a folder with anything else is left alone, with a UsageError. Raises
+    OutputError where it cannot be written, and leaves nothing of it then.
     """
     check_folder(folder)
     files = _Files()
@@ -62,8 +65,16 @@ def entry_of(found: Resolved) -> tuple[Checkpoint, Part]:
 
 
 def check_folder(folder: str | os.PathLike[str]) -> None:
-    """Raises UsageError for what is not written to: anything but an empty folder, an adapted checkpoint or ensemble, or nothing."""
+    """Raises UsageError for what is not written to: anything but an empty folder, an adapted checkpoint or ensemble, or nothing; and
+    OutputError where no file can be written."""
     target = Path(folder)
+    with _told(target):
+        _check_content(target)
+        with _made(target), tempfile.TemporaryFile(dir=target):  # permissions and mounts are best asked by trying
+            pass
+
+
+def _check_content(target: Path) -> None:
     if not target.exists():
         return
     if not target.is_dir():
@@ -104,26 +115,57 @@ class _Files:
         return self.names[sha256]
 
     def write(self, listing: dict[str, Any], folder: Path) -> None:
-        """All of it, the listing last: what breaks off leaves no listing, or an earlier one with its files, or one that is refused. Files
-        of the earlier listing that this one does not name are taken away then."""
+        """All of it beside what is there, and then in its place, the listing last: what breaks off leaves what was there before or, between
+        one file and the next, an earlier listing that is refused. Files of the earlier listing that this one does not name are taken away
+        then. Raises OutputError."""
         earlier = {part.path for entry in folder_entries(folder) for part in entry.parts} if (folder / FOLDER_FILE).is_file() else set()
         plain = json.loads(json.dumps(listing))  # tuples as lists, which YAML reads back
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         new = self.adaptations | {FOLDER_FILE: text.encode()}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, source in self.copied.items():
-                copy = folder / name
-                if not (copy.exists() and copy.samefile(source)):
-                    shutil.copyfile(source, copy)
+        with _told(folder), _made(folder) as undo:
+            copies = {name: source for name, source in self.copied.items() if not _same(folder / name, source)}
+            for name in (*copies, *new):
+                undo.callback(_beside(folder / name).unlink, missing_ok=True)
+                if not (folder / name).exists():
+                    undo.callback((folder / name).unlink, missing_ok=True)
+            for name, source in copies.items():
+                shutil.copyfile(source, _beside(folder / name))
             for name, data in new.items():
                 _beside(folder / name).write_bytes(data)
-            for name in new:  # all at once, as far as that goes
+            for name in (*copies, *new):  # all at once, as far as that goes
                 _beside(folder / name).replace(folder / name)
+            undo.pop_all()
             for name in earlier - {*self.copied, *new}:
                 (folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise UsageError(f"could not write {folder}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Raises OutputError for what the system refuses in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"could not write {folder}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[contextlib.ExitStack]:
+    """Makes the folder and those that it lies in. Gives what takes away at the end those that were not there; its `pop_all` keeps them."""
+    with contextlib.ExitStack() as undo:
+        for each in (*reversed(folder.parents), folder):
+            if not each.exists():
+                each.mkdir()
+                undo.callback(_remove_empty, each)
+        yield undo
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # another program has put something into it
+        folder.rmdir()
+
+
+def _same(copy: Path, source: Path) -> bool:
+    return copy.exists() and copy.samefile(source)
 
 
 def _beside(path: Path) -> Path:

@@ -35,8 +35,9 @@ error where it is noticed, which is not always. With --shares the recordings
 are read twice.
 
 \b
-Exit codes: 0 all done, 1 some input failed (the others count), 2 usage,
-3 checkpoint not available or not adaptable, 4 an extra is missing.
+Exit codes: 0 all done, 1 some input failed (the others count) or FOLDER could
+not be written, 2 usage, 3 checkpoint not available or not adaptable, 4 an extra
+is missing.
 """,
 )
 @inputs_argument

@@ -93,7 +93,7 @@ def diarize(
         min_confidence=model.checkpoint.diarization.min_confidence if min_confidence is None else min_confidence,
     )
     paths, failures = expand(inputs)
-    read = job.files_read(settings, inputs, [*paths, *(str(file) for file in (speakers, subtitles) if file)])
+    read = job.files_read([settings.output, frames, plot, html], inputs, [*paths, *(str(file) for file in (speakers, subtitles) if file)])
     extras.check(paths, by_channel=settings.channel == "each")
 
     def go_on(done: Collection[str]) -> None:
@@ -106,6 +106,7 @@ def diarize(
         output = Output(settings.output, settings.format, header, paths, read, accept=go_on)
         if output.one_recording and len(paths) > 1:
             raise UsageError(f"{output.format} holds one recording, there are {len(paths)}; give a folder: -o FOLDER/")
+    extras.check_targets(paths, output.targets(paths), read, by_channel=settings.channel == "each")
     if subtitles and len(paths) > 1:
         raise UsageError(f"--subtitles {subtitles} is of one recording, there are {len(paths)}")
 
@@ -135,10 +136,9 @@ def results(
     """
     from emoser.cli.inputs import on_disk
     from emoser.cli.interrupts import Interruption
-    from emoser.cli.output import OutputError
     from emoser.diarization.subtitles import with_cues
     from emoser.diarization.turns import turns_of, with_speakers
-    from emoser.errors import AudioError, Interrupted
+    from emoser.errors import AudioError, Interrupted, OutputError
     from emoser.results import Diarization
 
     chosen = model.checkpoint.diarization

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoser.cli.folder import Names, is_folder
-from emoser.cli.output import OutputError, begun
-from emoser.errors import MissingExtra, UsageError
+from emoser.cli.output import Identity, begun, identities
+from emoser.errors import MissingExtra, OutputError, UsageError
 
 if TYPE_CHECKING:
     from emoser.audio import Progress
@@ -43,6 +43,18 @@ class Extras:
             elif len(inputs) > 1 or by_channel:
                 many = f"there are {len(inputs)} inputs" if len(inputs) > 1 else "with --channel each there is one for each channel"
                 raise UsageError(f"--{option} {value} holds one recording, {many}; give a folder: --{option} {value}/")
+
+    def check_targets(self, inputs: Iterable[str], results: Iterable[Path], read: frozenset[Identity], *, by_channel: bool) -> None:
+        """Raises UsageError where a file would be written over: one that is read, one of the `results`, or that of another option."""
+        taken = {path.resolve(): "-o" for path in results}
+        for file in dict.fromkeys(inputs):
+            for option in self._wanted:
+                path = self._path(option, file, 0 if by_channel else None)
+                if identities([str(path)]) & read:
+                    raise UsageError(f"--{option} {path} is one of the files that are read; give another one")
+                other = taken.setdefault(path.resolve(), f"--{option}")
+                if other != f"--{option}":
+                    raise UsageError(f"--{option} {path} is where {other} writes too; give another file")
 
     def go_on_after(self, done: Iterable[str], *, by_channel: bool) -> None:
         """`done` are the inputs that an earlier run left complete. Raises UsageError where a file of one is not there: the run that skips

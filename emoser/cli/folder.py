@@ -10,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from emoser.cli.output import Identity, Output, OutputError, identities
+from emoser.cli.output import Identity, Output, identities
+from emoser.errors import OutputError
 from emoser.formats import Header, Record, writer
 
 
@@ -73,6 +74,10 @@ class Folder:
     def __enter__(self) -> Self:
         self._names.make()
         return self
+
+    def targets(self, files: Iterable[str]) -> list[Path]:
+        """Where results of `files` go, which have their names from here on."""
+        return [self._names.path(file, self._extension) for file in files]
 
     def step_aside_with(self, step_aside: Callable[[], None]) -> None:
         """Nothing is shown on a terminal."""

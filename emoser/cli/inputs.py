@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from emoser.errors import AudioError, UsageError
+from emoser.errors import AudioError, OutputError, UsageError
 from emoser.headers import AUDIO_SUFFIXES as SUFFIXES
 from emoser.results import Failure
 
@@ -130,8 +130,6 @@ def source(path: str) -> str | bytes:
 def on_disk(path: str) -> Iterator[str]:
     """Where a path of `expand` can be read more than once, and in blocks. A pipe, be it standard input or `<(ffmpeg ...)`, may be longer
     than memory: it waits in a temporary file. What cannot be opened stays as it is: reading it will say so."""
-    from emoser.cli.output import OutputError
-
     with contextlib.ExitStack() as stack:
         pipe = stack.enter_context(_pipe(path))
         if pipe is None:

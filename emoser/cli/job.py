@@ -73,14 +73,14 @@ def run(inputs: tuple[str, ...], settings: Settings, header: Header, stream: Str
 def run_over(expanded: tuple[list[str], list[Failure]], inputs: tuple[str, ...], settings: Settings, header: Header, stream: Stream) -> int:
     """The same where the inputs are expanded already."""
     paths, failures = expanded
-    output = Output(settings.output, settings.format, header, paths, files_read(settings, inputs, paths))
+    output = Output(settings.output, settings.format, header, paths, files_read([settings.output], inputs, paths))
     return work(paths, failures, settings, header, output, lambda todo, bar: stream(map(source, todo)))
 
 
-def files_read(settings: Settings, inputs: Sequence[str], paths: Sequence[str]) -> frozenset[Identity]:
-    """The files that a result must not be written over: recordings, lists of them, and what else is given. Looked up where -o names
-    something that is there already."""
-    if settings.output in (None, "-") or not os.path.lexists(str(settings.output)):
+def files_read(targets: Iterable[str | None], inputs: Sequence[str], paths: Sequence[str]) -> frozenset[Identity]:
+    """The files that a result must not be written over: recordings, lists of them, and what else is given. Looked up where one of
+    `targets`, as options name them, is there already."""
+    if not any(target not in (None, "-") and os.path.lexists(str(target)) for target in targets):
         return frozenset()
     return identities([*paths, *(name[1:] for name in inputs if name.startswith("@"))])
 

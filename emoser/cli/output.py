@@ -17,14 +17,9 @@ from typing import BinaryIO, Self
 
 from emoser.cli.interrupts import uninterrupted
 from emoser.cli.resume import take_up
-from emoser.errors import EmoserError, UsageError
+from emoser.errors import OutputError, UsageError
 from emoser.formats import Header, Record, Writer, for_suffix, writer
 from emoser.results import Failure
-
-
-class OutputError(EmoserError):
-    """The results cannot be written: a full disk, a folder that is missing or protected."""
-
 
 DESCRIPTOR = re.compile(r"/dev/(?:(stdout|stderr)|fd/(\d+))")
 Identity = tuple[int, int]  # of a file: its device and its number there
@@ -166,6 +161,10 @@ class Output:
         except OSError as error:
             raise self._error(error) from error
         return self
+
+    def targets(self, files: Iterable[str]) -> list[Path]:
+        """Where results of `files` go: here one place, whatever they are, and none where that is standard output."""
+        return [] if self.path is None else [Path(self.path)]
 
     def step_aside_with(self, step_aside: Callable[[], None]) -> None:
         """Call this before anything is shown on the terminal that a progress bar may stand on."""

@@ -197,7 +197,8 @@ class Adapting(ABC):
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes an adapted model as a checkpoint folder, which `load` and `-m` take like any other.
 
-        Raises UsageError for a folder that holds something else, CheckpointError for a model that is not adapted or has no registry entry.
+        Raises UsageError for a folder that holds something else, OutputError where it cannot be written, and CheckpointError for a model
+        that is not adapted or has no registry entry.
         """
         from emoser.saving import save_adapted
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,26 @@ def test_a_folder_of_another_kind_is_refused_before_the_work(emoser: Emoser, rec
         ran = emoser("adapt", "recordings", "-m", "base", "-o", folder)
         assert ran.code == 2 and said in ran.err and "broken.wav" not in ran.err
     assert (tmp_path / "base" / "checkpoint.yaml").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_is_said_before_the_work(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:
+    for folder in ("/proc/mine", "n" * 300):
+        ran = emoser("adapt", "recordings", "-m", "base", "-o", folder)
+        assert ran.code == 1 and ran.err.startswith(f"Error: could not write {folder}: ") and "broken.wav" not in ran.err
+    ran = emoser("adapt", "missing.wav", "-m", "base", "-o", "new/mine")
+    assert ran.code == 2 and not (tmp_path / "new").exists()
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:
+    (recordings / "broken.wav").unlink()
+    smallest = min(file.stat().st_size for file in (tmp_path / "base").iterdir())
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (smallest - 1, smallest - 1))  # noqa: E731
+    ran = emoser("adapt", "recordings", "-m", "base", "-o", "new/mine", preexec_fn=limit)
+    assert ran.code == 1 and "Error: could not write new/mine: File too large" in ran.err and not (tmp_path / "new").exists()
+    assert emoser("adapt", "recordings", "-m", "base", "-o", "mine").code == 0
+    before = {file.name: file.read_bytes() for file in (tmp_path / "mine").iterdir()}
+    assert emoser("adapt", "recordings/0.wav", "-m", "base", "-o", "mine", preexec_fn=limit).code == 1
+    assert {file.name: file.read_bytes() for file in (tmp_path / "mine").iterdir()} == before
 
 
 def test_adapted_again_and_side_by_side(emoser: Emoser, recordings: Path, tmp_path: Path) -> None:

@@ -166,6 +166,9 @@ def test_one_bad_file_among_others(emoser: Emoser, talk: Callable[..., Path], tm
         (("a.wav", "--frames", "f.json"), 2, ".npz, .csv"),
         (("a.wav", "b.wav", "--html", "page.html"), 2, "holds one recording, there are 2 inputs"),
         (("a.wav", "--channel", "each", "--plot", "p.png"), 2, "one for each channel"),
+        (("a.wav", "--frames", "r.csv", "-o", "./r.csv"), 2, "--frames r.csv is where -o writes too"),
+        (("a.wav", "--frames", "out/a.csv", "-o", "out/", "-f", "csv"), 2, "--frames out/a.csv is where -o writes too"),
+        (("a.wav", "--html", "link.html", "--frames", "r.csv"), 2, "--html link.html is where --frames writes too"),
         (("a.wav", "b.wav", "--subtitles", "t.srt"), 2, "is of one recording"),
         (("a.wav", "--subtitles", "a.wav"), 2, "cannot read the subtitles"),
         (("a.wav", "--speakers", "t.srt"), 2, "no SPEAKER line"),
@@ -179,9 +182,10 @@ def test_what_cannot_be_is_said_before_anything_is_done(
 ) -> None:
     talk(), talk("b.wav")
     (tmp_path / "t.srt").write_text("1\n00:00:00,000 --> 00:00:01,500\nHello\n")
+    (tmp_path / "link.html").symlink_to("r.csv")
     ran = emoser("diarize", *arguments, *MODEL)
     assert (ran.code, ran.out) == (code, b"")
-    assert words in ran.err
+    assert words in ran.err and not (tmp_path / "r.csv").exists()
 
 
 def raw(path: Path) -> bytes:

@@ -25,6 +25,9 @@ MODEL = ("-m", "miniature")
         ("diarize", "a.wav", *MODEL, "-f", "json", "-o", "a.wav"),
         ("diarize", "a.wav", *MODEL, "--subtitles", "a.srt", "-o", "a.srt"),
         ("diarize", "a.wav", *MODEL, "--subtitles", "a.srt", "-f", "srt", "-o", "."),
+        ("diarize", "@list.csv", *MODEL, "--frames", "list.csv"),
+        ("diarize", "a.html", *MODEL, "--html", "a.html"),
+        ("diarize", "a.npz", *MODEL, "--frames", "."),
         ("evaluate", "test.csv", *MODEL, "-o", "test.csv"),
         ("evaluate", "test.csv", *MODEL, "-f", "json", "-o", "a.wav"),
         ("evaluate", "--diarization", "turns.csv", *MODEL, "-o", "turns.csv"),
@@ -41,7 +44,11 @@ def test_what_is_read_is_not_written_over(emoser: Emoser, clip: Clip, tmp_path: 
     (tmp_path / "turns.csv").write_text("file,start,end,label\na.wav,0,0.1,sad\n")
     (tmp_path / "turns").mkdir()
     (tmp_path / "turns" / "a.rttm").write_text("SPEAKER a 1 0 0.1 <NA> <NA> sad <NA> <NA>\n")
-    kept = {name: (tmp_path / name).read_bytes() for name in ("list.txt", "a.srt", "test.csv", "turns.csv", "turns/a.rttm")}
+    (tmp_path / "list.csv").write_text("a.wav\n")
+    for name in ("a.html", "a.npz"):  # by its content it is audio
+        (tmp_path / name).write_bytes(before)
+    given = ("list.txt", "list.csv", "a.srt", "test.csv", "turns.csv", "turns/a.rttm", "a.html", "a.npz")
+    kept = {name: (tmp_path / name).read_bytes() for name in given}
     ran = emoser(*arguments)
     assert ran.code == 2 and "one of the files that are read" in ran.err
     assert (tmp_path / "a.wav").read_bytes() == before

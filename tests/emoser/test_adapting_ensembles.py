@@ -14,7 +14,7 @@ import yaml
 
 from emoser import list_checkpoints, load
 from emoser.adaptation import Adaptation, EnsembleAdaptation, Reference
-from emoser.errors import CheckpointError, ChecksumMismatch, UsageError
+from emoser.errors import CheckpointError, ChecksumMismatch, OutputError, UsageError
 from emoser.models.ensemble import EnsembleModel
 from emoser.registry import find, folder_entries
 from emoser.runtimes.onnx import OnnxGraph
@@ -132,10 +132,11 @@ def test_what_breaks_off_is_no_finished_folder(root: Path, tmp_path: Path, monke
     ensemble.adapt(noises()).save(tmp_path / "earlier")
     monkeypatch.setattr(Path, "replace", full)
     for folder, error in (("new", CheckpointError), ("earlier", ChecksumMismatch)):
-        with pytest.raises(UsageError, match="No space left"):
+        with pytest.raises(OutputError, match="No space left"):
             ensemble.adapt(noises(5)).save(tmp_path / folder)
         with pytest.raises(error):
             load(tmp_path / folder)
+    assert not (tmp_path / "new").exists() and not list((tmp_path / "earlier").glob(".*"))
 
 
 def test_folders_are_overwritten_by_their_kind_alone(root: Path, tmp_path: Path) -> None:
