@@ -443,7 +443,8 @@ def test_a_closed_pipe_ends_quietly(registry: Path, many: Callable[[int], Path],
 
 
 def test_a_pipe_that_is_closed_before_anything_was_said(registry: Path, tmp_path: Path) -> None:
-    for arguments in (("models",), ("--help",)):
+    tables = [(*command, "-f", "table") for command in (("models",), ("info", "miniature"), ("doctor",))]
+    for arguments in (("models",), ("--help",), *tables):
         process = start(*arguments, cwd=tmp_path, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.close()
