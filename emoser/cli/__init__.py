@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
-from emoser.errors import EmoserError
+from emoser.errors import EmoserError, OutputError
 
 # In the order in which people meet them. The summaries stand here so that `emoser --help` imports no command.
 COMMANDS = {
@@ -31,8 +31,11 @@ COMMANDS = {
 }
 
 INTERRUPTED = 130
-# What a full, broken or too small disk answers; any other OSError that gets this far is a bug and keeps its traceback.
-WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS} if sys.platform != "win32" else {errno.ENOSPC, errno.EIO}
+# What a full, broken or too small disk answers, and a closed standard output; any other OSError that gets this far is a bug and keeps its
+# traceback.
+WRITE_ERRORS = {errno.ENOSPC, errno.EIO, errno.EBADF}
+if sys.platform != "win32":
+    WRITE_ERRORS |= {errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 class ReaderGoneError(Exception):
@@ -78,12 +81,16 @@ class Emoser(click.Group):
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         """Run and leave with the exit code: 0, 1, 2, 3, 4 or 130 (docs/usage.md)."""
         _heed_termination()
+        _stand_in_for_closed_streams()
         try:
             code = super().main(args, prog_name or "emoser", **{**extra, "standalone_mode": False})
             sys.stdout.flush()
         except click.ClickException as error:
             error.show()
             code = error.exit_code
+        except OutputError as error:
+            silence_stdout()
+            code = fail(str(error), error.exit_code)
         except EmoserError as error:
             code = fail(str(error), error.exit_code)
         except (click.Abort, KeyboardInterrupt):
@@ -98,6 +105,18 @@ class Emoser(click.Group):
             silence_stdout()
             code = fail(f"could not write the output: {error.strerror}", 1)
         sys.exit(code or 0)
+
+
+def _stand_in_for_closed_streams() -> None:
+    """Where the caller closed a standard stream (`>&-`), Python has None, and the next file that is opened gets its number, and with it
+    what libraries print there. Standard output answers with an error, so that nobody takes lost results for written ones; standard error
+    goes nowhere; standard input stays None, which `inputs` says where it is to be read."""
+    if sys.stdin is None:
+        os.open(os.devnull, os.O_RDONLY)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
 def _heed_termination() -> None:

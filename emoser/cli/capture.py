@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emoser.audio import check_rate, float_samples
-from emoser.cli.inputs import STDIN
+from emoser.cli.inputs import STDIN, check_stdin
 from emoser.errors import AudioError, AudioValueError, MissingExtra, UsageError
 
 TYPES = {"s16le": "<i2", "s32le": "<i4", "f32le": "<f4", "u8": "u1"}
@@ -50,8 +50,7 @@ def pipe(raw: str) -> Capture:
         rate = check_rate(int(parts[1]))
     except AudioValueError as error:
         raise UsageError(f"--raw {raw}: {error}") from None
-    if sys.stdin.isatty():
-        raise UsageError("- means samples on standard input, and that is this keyboard; for instance: arecord -q -f S16_LE -r 16000 |")
+    check_stdin("samples", "arecord -q -f S16_LE -r 16000 |")
     return Capture(STDIN, rate, _samples(np.dtype(TYPES[parts[0]]), rate, channels), endless=False)
 
 

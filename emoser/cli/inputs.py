@@ -37,13 +37,22 @@ def expand(arguments: tuple[str, ...]) -> tuple[list[str], list[Failure]]:
                     paths.append(found)
     if paths.count(STDIN) > 1:
         raise UsageError("- (standard input) can be given once only")
-    if STDIN in paths and sys.stdin.isatty():
-        raise UsageError("- means audio on standard input, and that is this keyboard; for instance: emoser predict - < clip.wav")
+    if STDIN in paths:
+        check_stdin("audio", "emoser predict - < clip.wav")
     return paths, failures
+
+
+def check_stdin(what: str, instance: str) -> None:
+    """Raises UsageError where no `what` can come from standard input; `instance` is how it can."""
+    if sys.stdin is None or sys.stdin.isatty():
+        found = "closed" if sys.stdin is None else "this keyboard"
+        raise UsageError(f"- means {what} on standard input, and that is {found}; for instance: {instance}")
 
 
 def _listed(name: str) -> list[str]:
     """The lines of a list file; `@-` reads the list from standard input. Empty lines do not count."""
+    if name == STDIN and sys.stdin is None:
+        raise UsageError("@-: standard input is closed; for instance: find calls/ -name '*.wav' | emoser predict @-")
     try:
         data = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
     except OSError as error:

@@ -22,8 +22,13 @@ def screen() -> Console:
     """Standard output. What is printed is text as it stands: square brackets are no markup."""
     from rich.console import Console
 
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            """Rich would end with exit code 1, and a reader that has seen enough is no failure."""
+            raise BrokenPipeError
+
     unlimited = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=PIPE_WIDTH if unlimited else None, highlight=False, markup=False)
+    return Screen(width=PIPE_WIDTH if unlimited else None, highlight=False, markup=False)
 
 
 def grid(*titles: str, wrap: int = -1) -> Table:

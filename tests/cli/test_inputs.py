@@ -131,6 +131,12 @@ def test_a_named_pipe(emoser: Emoser, clip: Clip, tmp_path: Path, command: str) 
     assert ran.json()["results"] == [emoser(command, "a.wav", *model).json()["results"][0] | {"file": "pipe"}]
 
 
+@pytest.mark.parametrize("arguments", [("predict", "-"), ("predict", "@-"), ("listen", "--raw", "s16le:16000", "-")])
+def test_standard_input_that_is_closed(emoser: Emoser, arguments: tuple[str, ...]) -> None:
+    ran = emoser(*arguments, "-m", "miniature", preexec_fn=lambda: os.close(0))
+    assert (ran.code, ran.out) == (2, b"") and "closed; for instance" in ran.err
+
+
 def test_a_list_from_standard_input(emoser: Emoser, clip: Clip) -> None:
     for name in ("b.wav", "a.wav", "c.wav"):
         clip(name)

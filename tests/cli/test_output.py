@@ -443,12 +443,27 @@ def test_a_closed_pipe_ends_quietly(registry: Path, many: Callable[[int], Path],
 
 
 def test_a_pipe_that_is_closed_before_anything_was_said(registry: Path, tmp_path: Path) -> None:
-    for arguments in (("models",), ("--help",)):
+    tables = [(*command, "-f", "table") for command in (("models",), ("info", "miniature"), ("doctor",))]
+    for arguments in (("models",), ("--help",), *tables):
         process = start(*arguments, cwd=tmp_path, stdout=subprocess.PIPE)
         assert process.stdout is not None
         process.stdout.close()
         process.stdout = None
         assert ended(process) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [("predict", "a.wav", *MODEL), ("predict", "a.wav", *MODEL, "-f", "table"), ("models",), ("--help",)])
+def test_a_closed_standard_output_is_said(emoser: Emoser, clip: Clip, arguments: tuple[str, ...]) -> None:
+    clip()
+    ran = emoser(*arguments, preexec_fn=lambda: os.close(1))
+    assert ran.code == 1 and re.fullmatch(r"Error: could not write .*: Bad file descriptor\n", ran.err)
+
+
+def test_closed_streams_are_no_matter_where_they_are_not_needed(emoser: Emoser, clip: Clip, tmp_path: Path) -> None:
+    clip()
+    assert emoser("predict", "a.wav", *MODEL, "-o", "out.json", preexec_fn=lambda: os.closerange(0, 3)).code == 0
+    VALID.validate(json.loads((tmp_path / "out.json").read_text()))
+    assert len(emoser("predict", "a.wav", "missing.wav", *MODEL, preexec_fn=lambda: os.close(2)).json()["results"]) == 2
 
 
 def test_a_descriptor_is_written_to_not_replaced(registry: Path, clip: Clip, tmp_path: Path) -> None:
