@@ -58,7 +58,7 @@ def joined(clips: Sequence[Clip]) -> Samples:
 def with_windows(model: UtteranceModel, longest: float) -> UtteranceModel:
     """The same model with windows of up to `longest` seconds."""
     other = copy.copy(model)
-    other.checkpoint = dataclasses.replace(model.checkpoint, longest_window=longest)  # type: ignore[type-var]
+    other.checkpoint = dataclasses.replace(model.checkpoint, longest_window=longest)
     return other
 
 

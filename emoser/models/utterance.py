@@ -340,7 +340,7 @@ class UtteranceModel(Diarizing, Adapting):
         """For each clip what `each` gives for its windows, in order, and their samples. `each` is asked about batches of like length."""
         rate = self.checkpoint.sample_rate
         longest = math.floor(self.checkpoint.longest_window * rate)
-        windows = [(i, start, stop) for i, clip in enumerate(clips) for start, stop in self._spans(clip.waveform, longest)]
+        windows = [(i, start, stop) for i, clip in enumerate(clips) for start, stop in self._spans(clip, longest)]
         lengths = [stop - start for _, start, stop in windows]
         found: dict[int, T] = {}
         if len(lengths) > 1 and self._runtime.alone:
@@ -353,14 +353,15 @@ class UtteranceModel(Diarizing, Adapting):
             own[i].append(w)
         return [([found[w] for w in ws], [lengths[w] for w in ws]) for ws in own]
 
-    def _spans(self, waveform: NDArray[np.float32], longest: int) -> list[tuple[int, int]]:
+    def _spans(self, clip: Clip, longest: int) -> list[tuple[int, int]]:
         """(start, stop) of the windows of a clip: one, or of a clip beyond `longest` samples those without its silent ends in which someone
         speaks, for an emotion would be heard in pauses too."""
+        waveform = clip.waveform
         if len(waveform) <= longest:
             return [(0, len(waveform))]
         first, last = sounding(waveform, round(BLOCK_SECONDS * self.checkpoint.sample_rate))
         spans = [(first + start, first + stop) for start, stop in equal_windows(last - first, longest)]
-        if len(spans) == 1 or self._activity is None:
+        if len(spans) == 1 or self._activity is None or NO_SPEECH in clip.warnings:
             return spans
         return [(start, stop) for start, stop in spans if self._activity(waveform[start:stop])] or spans
 

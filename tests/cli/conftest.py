@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,3 +113,29 @@ def many(tmp_path: Path, clip: Callable[..., Path]) -> Callable[[int], Path]:
         return folder
 
     return make
+
+
+def start(*arguments: object, cwd: Path, **more: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=cwd, env=environment(), stderr=subprocess.PIPE, **more)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in 120 s"
+        time.sleep(0.01)
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, str]:
+    _, err = process.communicate(timeout=120)
+    text = err.decode()
+    assert "Traceback" not in text, text
+    return process.returncode, text
+
+
+def size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def left_over(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.part"))

@@ -18,8 +18,7 @@ RECIPES = tuple(name + suffix for suffix in ("", "-frozen") for shift, plain in 
 # shiftcnn trains blocks of the encoder where cnn stands on those that it has taught: its twin is its own recipe without the shift.
 UNSHIFTED = "shiftcnn-unshifted"
 VARIANTS = {UNSHIFTED: ("shiftcnn", {"model": {"head": "cnn"}})}  # run -> its recipe, and what is set in it
-after_shiftcnn = RECIPES.index("shiftcnn") + 1
-HEADS = (*RECIPES[:after_shiftcnn], UNSHIFTED, *RECIPES[after_shiftcnn:])
+HEADS = tuple(row for name in RECIPES for row in (name, *(run for run, (recipe, _) in VARIANTS.items() if recipe == name)))
 TWINS = tuple(
     (shift + suffix, UNSHIFTED if shift + suffix == "shiftcnn" else plain + suffix) for suffix in ("", "-frozen") for shift, plain in PAIRS
 )
