@@ -19,7 +19,7 @@ from benchmarks.accuracy.crossval import page, references, results
 from benchmarks.accuracy.crossval.__main__ import main
 from benchmarks.accuracy.crossval.collect import collect, digest_of, options_of, result_of, told, weighed
 from benchmarks.accuracy.crossval.paired import MEAN, both, differences
-from benchmarks.accuracy.crossval.protocols import CORPORA, MULTI, PROTOCOLS, RECIPES, RIDGE, UNSHIFTED, Clips
+from benchmarks.accuracy.crossval.protocols import CORPORA, HEADS, MULTI, OWN, PROTOCOLS, RECIPES, RIDGE, TWINS, VARIANTS, Clips
 from benchmarks.accuracy.crossval.results import Result
 from benchmarks.accuracy.crossval.run import arguments_of
 from training.crossval import FoldScores, Protocol
@@ -229,12 +229,12 @@ def test_twins_that_differ_in_more_than_the_head_are_marked(runs: Path) -> None:
     for name, options in (
         ("shiftlstm", {"head": "shiftlstm"}),
         ("lstm", {"head": "lstm"}),
-        (UNSHIFTED, {"head": "cnn", "statistics": 8}),
+        ("cnn-own-blocks", {"head": "cnn", "statistics": 8}),
     ):
         put(runs, name, emovo, [fold("emovo", 1, 3)], **options)
     put(runs, "shiftcnn", emovo, [fold("emovo", 1, 3)])
     made = page.twins("plain", False, collect(runs)["runs"], {each.name: clips(each.name) for each in CORPORA})
-    assert "| shiftlstm - lstm |" in made and "| shiftcnn - shiftcnn-unshifted \\* |" in made
+    assert "| shiftlstm - lstm |" in made and "| shiftcnn - cnn-own-blocks \\* |" in made
     assert made.endswith("no measure of the shift: `model.statistics`.")
 
 
@@ -283,6 +283,11 @@ def test_the_tables_runs_are_of_their_recipes_with_the_tables_settings() -> None
     assert alone < beside and any(each.startswith("--set=schedule.steps=") for each in beside - alone)
 
 
-def test_the_twin_of_shiftcnn_is_its_recipe_without_the_shift() -> None:
-    shifted, unshifted = (arguments_of(name, "emovo") for name in ("shiftcnn", UNSHIFTED))
-    assert unshifted == [*shifted, '--set=model.head="cnn"', "--name", UNSHIFTED]
+def test_heads_with_blocks_of_their_own_are_shiftcnns_recipe_with_their_head() -> None:
+    shiftcnn = arguments_of("shiftcnn", "emovo")
+    assert {name.removesuffix(OWN) for name in VARIANTS} == {name for name in RECIPES if not name.endswith("-frozen")} - {"shiftcnn"}
+    for name in VARIANTS:
+        head = name.removesuffix(OWN)
+        assert arguments_of(name, "emovo") == [*shiftcnn, f'--set=model.head="{head}"', "--name", name]
+        assert HEADS.index(name) == HEADS.index(head) + 1
+    assert ("shiftcnn", "cnn-own-blocks") in TWINS and ("shiftlstm-own-blocks", "lstm-own-blocks") in TWINS

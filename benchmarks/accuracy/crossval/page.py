@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks.accuracy.crossval import results
 from benchmarks.accuracy.crossval.paired import MEAN, Difference, differences
-from benchmarks.accuracy.crossval.protocols import ABLATION, BASE, CORPORA, HEADS, PROTOCOLS, RIDGE, TWINS, Clips
+from benchmarks.accuracy.crossval.protocols import ABLATION, BASE, CORPORA, HEADS, OWN, PROTOCOLS, RIDGE, TWINS, Clips
 from benchmarks.accuracy.crossval.results import Record, Result, by_protocol
 from benchmarks.accuracy.table import markdown
 from emoser.formats.evaluation import TITLES, percent
@@ -37,9 +37,9 @@ recipe's other corpora (`--multi-corpus beside`). Nothing is chosen within a fol
 all, nobody but the test speakers is held out, and the last step is kept. The settings stand in `crossval/settings.yaml`; how they were
 found, and on which folds test speakers were looked at meanwhile, in docs/experiments.md. The test clips are scored once. The recipes with
 `-frozen` train a head over the cached states of the start weights' encoder; which of the others train the encoder's upper blocks, and
-which a head on an encoder trained before, stands in `training/recipes/`. `shiftcnn-unshifted` is shiftcnn's recipe with the head of `cnn`,
-blocks trained and all: its twin without the shift. `-` is what was not run, "(3 of 6)" how many folds ran where not all did: such a figure
-is of other speakers than its column's.
+which a head on an encoder trained before, stands in `training/recipes/`. Rows with `-own-blocks` are shiftcnn's recipe with another head,
+so that each of them trains its blocks on the fold as shiftcnn does. `-` is what was not run, "(3 of 6)" how many folds ran where not all
+did: such a figure is of other speakers than its column's.
 
 Our own reference rows: classifiers on fixed features, on the same folds and clips, their parameter chosen on validation
 speakers out of the fold's training speakers, then trained with it on all of these.
@@ -75,8 +75,8 @@ cannot tell. The folds on which the heads' settings were found (docs/experiments
 """
 
 FROZEN_TEXT = """\
-Each head minus the one over Whisper's encoder, frozen: UAR in points, paired as above. Of shiftcnn the fold trains the upper blocks; the
-others stand on an encoder that another run taught, where they ran so (above).
+Each head minus the one over Whisper's encoder, frozen: UAR in points, paired as above. Of shiftcnn and those with `-own-blocks` the fold
+trains the upper blocks; the others stand on an encoder that another run taught, where they ran so (above).
 """
 
 ABLATIONS_TEXT = """\
@@ -217,7 +217,7 @@ def minus_frozen(read_out: str, runs: Record, clips: Mapping[str, Clips]) -> str
     """A row a head that ran under its own name and as `-frozen`, a column a corpus and their mean; empty where none did both."""
     rows = []
     for name in HEADS:
-        one, other = (by_protocol(runs.get(each, {}), False) for each in (name, f"{name}-frozen"))
+        one, other = (by_protocol(runs.get(each, {}), False) for each in (name, f"{name.removesuffix(OWN)}-frozen"))
         if found := differences(one, other, read_out, clips):
             rows.append(by_corpus(f"**{name}**", found, clips))
     return markdown(["minus the same, `-frozen`", *(corpus.title for corpus in CORPORA), "mean"], rows) if rows else ""

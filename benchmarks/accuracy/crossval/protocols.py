@@ -15,12 +15,16 @@ Indices = NDArray[np.int64]
 
 PAIRS = (("shiftcnn", "cnn"), ("shiftformer", "transformer"), ("shiftlstm", "lstm"))  # with the shift, and its twin without
 RECIPES = tuple(name + suffix for suffix in ("", "-frozen") for shift, plain in PAIRS for name in (plain, shift))
-# shiftcnn trains blocks of the encoder where cnn stands on those that it has taught: its twin is its own recipe without the shift.
-UNSHIFTED = "shiftcnn-unshifted"
-VARIANTS = {UNSHIFTED: ("shiftcnn", {"model": {"head": "cnn"}})}  # run -> its recipe, and what is set in it
-HEADS = tuple(row for name in RECIPES for row in (name, *(run for run, (recipe, _) in VARIANTS.items() if recipe == name)))
-TWINS = tuple(
-    (shift + suffix, UNSHIFTED if shift + suffix == "shiftcnn" else plain + suffix) for suffix in ("", "-frozen") for shift, plain in PAIRS
+# shiftcnn trains blocks of the encoder with its head; the other five stand on those that it has taught. Their own: its recipe, their head.
+OWN = "-own-blocks"
+VARIANTS = {  # run -> its recipe, and what is set in it
+    name + OWN: ("shiftcnn", {"model": {"head": name}}) for name in ("cnn", "transformer", "shiftformer", "lstm", "shiftlstm")
+}
+HEADS = tuple(row for name in RECIPES for row in (name, name + OWN) if row in (*RECIPES, *VARIANTS))
+TWINS = (
+    *((shift if shift == "shiftcnn" else shift + OWN, plain + OWN) for shift, plain in PAIRS),
+    *((shift, plain) for shift, plain in PAIRS if shift != "shiftcnn"),
+    *((f"{shift}-frozen", f"{plain}-frozen") for shift, plain in PAIRS),
 )
 ABLATION = "ablation-"  # how the names of ablation runs begin
 BASE = "shiftcnn-frozen"  # what an ablation run is compared with
