@@ -291,8 +291,11 @@ def _fit_whole_clips(
     accelerator: Accelerator,
     origins: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """`schedule.whole_clip_steps` steps of the second read-out alone, from its first weights again, the encoder being as it will be used:
-    what it sees of a crop is not what it sees of a clip. Nothing is mixed, and nothing chosen (docs/experiments.md)."""
+    """`schedule.whole_clip_steps` steps of the second read-out alone, from its first weights again (or of another one,
+    `model.statistics_anew`), the encoder being as it will be used: what it sees of a crop is not what it sees of a clip. Nothing is mixed,
+    and nothing chosen (docs/experiments.md)."""
+    if recipe.model.statistics_anew is not None:
+        model.replace_statistics(recipe.model.in_the_end)
     steps, readout = recipe.schedule.whole_clip_steps, model.statistics
     if readout is None or steps is None:
         raise RecipeError("schedule.whole_clip_steps: there is no second read-out; model.statistics is its width")

@@ -182,17 +182,19 @@ class EmotionModel(nn.Module):
         self.head = build_head(options.head, self.encoder.width, classes, **options.head_options)
         if options.specaugment and self.head.specaugment is not None:
             self.head.specaugment = SpecAugment(self.encoder.width, **options.specaugment)
-        self.statistics = (
-            StatisticsReadout(
-                layers, self.encoder.width, options.statistics, classes, options.statistics_dropout, bool(options.standardise_statistics)
-            )
-            if options.statistics
-            else None
-        )
+        self.statistics = self._second_readout(options, classes) if options.statistics else None
         self.weight = 0.5 if self.statistics is not None and options.mean_of_readouts else 1.0  # of the read-outs' sum
         self.vector_width = self.head.classifier.in_features + (2 * layers * self.encoder.width if options.statistics else 0)
         self.frame_samples = FRAME_HOP * options.pool
         self.frame_hop = self.frame_samples / SAMPLE_RATE  # s
+
+    def _second_readout(self, options: Model, classes: int) -> StatisticsReadout:
+        layers, standardise = len(self.mix.weight), bool(options.standardise_statistics)
+        return StatisticsReadout(layers, self.encoder.width, options.statistics, classes, options.statistics_dropout, standardise)
+
+    def replace_statistics(self, options: Model) -> None:
+        """Another second read-out, of the width that `options` say, untrained."""
+        self.statistics = self._second_readout(options, self.head.classifier.out_features).to(self.mix.mean.device)
 
     def pool_states(self, hidden: Tensor, frames: Tensor, by: Adjustment | None = None) -> Pooled:
         """`hidden` (batch, frames, layers * width), the frozen layers that the mix reads, side by side, as they are cached (pooled where

@@ -61,10 +61,20 @@ class Model:
     specaugment: dict[str, Any] = field(default_factory=dict)  # of the head's feature masking; empty: the paper's spans
     statistics: int = 0  # width of a second read-out, from the layers' means and deviations; 0: the paper's head alone
     statistics_dropout: float = 0.3
+    # Hidden width of another second read-out, of standardised statistics, that takes the first one's place for `schedule.whole_clip_steps`
+    # and stays. None: the first one begins anew there.
+    statistics_anew: int | None = None
     # Logits are the mean of both read-outs instead of their sum: right where each is a classifier by itself; and frames, which are of the
     # head alone, then have the scale of clips.
     mean_of_readouts: bool | None = None
     standardise_statistics: bool | None = None  # each of them by mean and deviation of the training clips, before the second read-out
+
+    @property
+    def in_the_end(self) -> Model:
+        """The options of the model that the training leaves."""
+        if self.statistics_anew is None:
+            return self
+        return dataclasses.replace(self, statistics=self.statistics_anew, standardise_statistics=True, statistics_anew=None)
 
     @property
     def cached_pool(self) -> int:
@@ -188,6 +198,8 @@ def _check(recipe: Recipe) -> None:
     first = recipe.model.first_layer
     if first is not None and not 0 <= first <= recipe.model.frozen_blocks:
         raise RecipeError(f"model.first_layer {first} is not within 0 and model.frozen_blocks {recipe.model.frozen_blocks}")
+    if recipe.model.statistics_anew is not None and not (recipe.model.statistics and recipe.schedule.whole_clip_steps):
+        raise RecipeError("model.statistics_anew takes a second read-out's place for schedule.whole_clip_steps: both are needed")
     if recipe.schedule.keep not in ("best", "last"):
         raise RecipeError(f"schedule.keep is best or last, not {recipe.schedule.keep!r}")
 

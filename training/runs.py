@@ -33,7 +33,7 @@ from training.files import write_record, written_whole
 from training.heard import check_unheard
 from training.loop import fit, forget_progress, logits_of
 from training.model import LAST_OF_STATISTICS, EmotionModel
-from training.recipe import Recipe, RecipeError
+from training.recipe import Model, Recipe, RecipeError
 
 CLONE = Path(__file__).resolve().parents[1]
 RECORDS = Path(__file__).parent / "records"
@@ -64,20 +64,20 @@ class Prepared:
 
     def model(self) -> EmotionModel:
         """A new model: the head at random by the recipe's seed, the encoder from the start weights or another run's."""
-        model = self._started()
+        model = self._started(self.recipe.model)
         load_encoder_of(self.recipe, model.encoder, self.runs)
         load_readouts_of(self.recipe, model, self.runs)
         return model
 
-    def _started(self) -> EmotionModel:
+    def _started(self, options: Model) -> EmotionModel:
         torch.manual_seed(self.recipe.schedule.seed)
-        model = EmotionModel(self.recipe.model, len(self.recipe.all_labels))
+        model = EmotionModel(options, len(self.recipe.all_labels))
         model.encoder.load(self.source.weights)
         return model
 
     def trained(self) -> EmotionModel:
         """The model with the run's weights."""
-        model = self._started()
+        model = self._started(self.recipe.model.in_the_end)
         model.load_state_dict(torch.load(left_by(self.recipe, self.folder, "weights.pt"), weights_only=True))
         return model.eval()
 

@@ -84,7 +84,16 @@ def test_an_option_left_at_none_does_not_change_the_checksum(tiny: Callable[...,
     assert before.model.first_layer is None
     assert replace(before, model=replace(before.model, first_layer=0)).checksum() != before.checksum()
     parts = {name: value for name, value in before.to_dict().items() if name not in ("name", "summary", "register")}
-    later = ("first_layer", "encoder", "start", "encoder_of", "readouts_of", "standardise_statistics", "mean_of_readouts")
+    later = (
+        "first_layer",
+        "encoder",
+        "start",
+        "encoder_of",
+        "readouts_of",
+        "standardise_statistics",
+        "mean_of_readouts",
+        "statistics_anew",
+    )
     for section, options in (
         ("data", ("first_share",)),
         ("model", later),

@@ -15,7 +15,7 @@ from training.crossval import Protocol, run_crossval
 from training.loop import Draws
 from training.pooled import PooledDraws
 from training.recipe import Recipe, RecipeError
-from training.runs import Places, Prepared, prepare, run_fit
+from training.runs import Places, Prepared, prepare, run_evaluate, run_fit
 from training.steps import UNTRAINED
 
 pytestmark = pytest.mark.usefixtures("accelerate_anew")
@@ -102,6 +102,27 @@ def test_the_second_read_out_learns_anew_from_whole_clips(prepared: Callable[...
     assert vectors is not None
     before_it, after_it = (F.cross_entropy(each.eval().statistics(vectors), targets) for each in (run.model(), model))
     assert after_it < before_it
+
+
+def test_another_read_out_takes_its_place_for_whole_clips(tiny: Callable[..., Recipe], places: Places) -> None:
+    options = ("model.statistics=8", "schedule.steps=2", "schedule.evaluate_every=2", "schedule.whole_clip_steps=2")
+    same = run_fit(tiny(*options), places)
+    (same.folder / "weights.pt").rename(same.folder / "same.pt")
+    other = run_fit(tiny(*options, "model.statistics_anew=4"), places)
+    before, after = torch.load(same.folder / "same.pt", weights_only=True), other.trained().state_dict()
+    assert {name for name in after if name.startswith("statistics.standardised.")} and after["statistics.network.1.weight"].shape[0] == 4
+    offsets = "head.classifier.bias"  # class offsets are fitted on both read-outs
+    for name in before:  # all steps before are as they are without it
+        if not name.startswith("statistics.") and name != offsets:
+            assert torch.equal(after[name], before[name])
+    assert run_evaluate(other.recipe, places)["pooled"]["clips"] > 0
+    assert other.recipe.model.in_the_end.statistics == 4 and same.recipe.model.in_the_end is same.recipe.model
+
+
+@pytest.mark.parametrize("missing", [("model.statistics=0", "schedule.whole_clip_steps=2"), ("model.statistics=8",)])
+def test_another_read_out_has_a_place_and_steps(tiny: Callable[..., Recipe], missing: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match=r"statistics_anew takes a second read-out's place for schedule\.whole_clip_steps"):
+        tiny(*missing, "model.statistics_anew=4")
 
 
 def test_whole_clips_are_pooled_in_their_order(prepared: Callable[..., Prepared]) -> None:
