@@ -44,6 +44,14 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Anew:
+    """The second read-out that whole clips teach, where it is another one than the first."""
+
+    width: int
+    dropout: float
+
+
+@dataclass(frozen=True)
 class Model:
     """Encoder and head. `frozen_blocks` lower blocks keep the start weights, and their output is cached: where that is all of them, a
     head trains on a CPU in about a minute."""
@@ -61,9 +69,9 @@ class Model:
     specaugment: dict[str, Any] = field(default_factory=dict)  # of the head's feature masking; empty: the paper's spans
     statistics: int = 0  # width of a second read-out, from the layers' means and deviations; 0: the paper's head alone
     statistics_dropout: float = 0.3
-    # Hidden width of another second read-out, of standardised statistics, that takes the first one's place for `schedule.whole_clip_steps`
-    # and stays. None: the first one begins anew there.
-    statistics_anew: int | None = None
+    # Another second read-out, of standardised statistics, that takes the first one's place for `schedule.whole_clip_steps` and stays. None:
+    # the first one begins anew there.
+    statistics_anew: Anew | None = None
     # Logits are the mean of both read-outs instead of their sum: right where each is a classifier by itself; and frames, which are of the
     # head alone, then have the scale of clips.
     mean_of_readouts: bool | None = None
@@ -72,9 +80,10 @@ class Model:
     @property
     def in_the_end(self) -> Model:
         """The options of the model that the training leaves."""
-        if self.statistics_anew is None:
+        if (anew := self.statistics_anew) is None:
             return self
-        return dataclasses.replace(self, statistics=self.statistics_anew, standardise_statistics=True, statistics_anew=None)
+        second = {"statistics": anew.width, "statistics_dropout": anew.dropout, "standardise_statistics": True}
+        return dataclasses.replace(self, **second, statistics_anew=None)
 
     @property
     def cached_pool(self) -> int:

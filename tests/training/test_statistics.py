@@ -108,7 +108,7 @@ def test_another_read_out_takes_its_place_for_whole_clips(tiny: Callable[..., Re
     options = ("model.statistics=8", "schedule.steps=2", "schedule.evaluate_every=2", "schedule.whole_clip_steps=2")
     same = run_fit(tiny(*options), places)
     (same.folder / "weights.pt").rename(same.folder / "same.pt")
-    other = run_fit(tiny(*options, "model.statistics_anew=4"), places)
+    other = run_fit(tiny(*options, "model.statistics_anew={width: 4, dropout: 0.1}"), places)
     before, after = torch.load(same.folder / "same.pt", weights_only=True), other.trained().state_dict()
     assert {name for name in after if name.startswith("statistics.standardised.")} and after["statistics.network.1.weight"].shape[0] == 4
     offsets = "head.classifier.bias"  # class offsets are fitted on both read-outs
@@ -122,7 +122,7 @@ def test_another_read_out_takes_its_place_for_whole_clips(tiny: Callable[..., Re
 @pytest.mark.parametrize("missing", [("model.statistics=0", "schedule.whole_clip_steps=2"), ("model.statistics=8",)])
 def test_another_read_out_has_a_place_and_steps(tiny: Callable[..., Recipe], missing: tuple[str, ...]) -> None:
     with pytest.raises(RecipeError, match=r"statistics_anew takes a second read-out's place for schedule\.whole_clip_steps"):
-        tiny(*missing, "model.statistics_anew=4")
+        tiny(*missing, "model.statistics_anew={width: 4, dropout: 0.1}")
 
 
 def test_whole_clips_are_pooled_in_their_order(prepared: Callable[..., Prepared]) -> None:
