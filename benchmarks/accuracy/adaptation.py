@@ -181,6 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.accuracy.adaptation", description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="SECTION.FIELD=VALUE")
+    parser.add_argument("--name", help="of the runs, where they bear another than the recipe's; the result file has it too")
     parser.add_argument("--with", nargs="+", default=[], dest="others", metavar="RECIPE", help="averaged with it, set as in their files")
     parser.add_argument("--without", nargs="+", default=list(CORPORA), metavar="CORPUS")
     for name in ("corpora", "weights", "runs", "cache"):
@@ -189,7 +190,7 @@ def main() -> None:
     given = {name: getattr(options, name) for name in ("corpora", "weights", "runs", "cache")}
     places = Places(**{name: value for name, value in given.items() if value is not None})
     settings = {options.recipe: options.overrides} | {name: settings_of(name) for name in options.others}
-    recipes = [read_recipe(name, overrides) for name, overrides in settings.items()]
+    recipes = [read_recipe(name, overrides, options.name if name == options.recipe else None) for name, overrides in settings.items()]
     if any(recipe.data.labels != recipes[0].data.labels for recipe in recipes):
         raise SystemExit("recipes of other labels cannot be averaged")
     found: dict[str, Measured] = {}

@@ -64,7 +64,9 @@ def test_the_page_has_a_mean_where_all_corpora_were_run(monkeypatch: pytest.Monk
     whole = {corpus: {"none": 0.5 + index / 10, "all": 0.8} for index, corpus in enumerate(["ravdess", "emodb", "emovo", "ased", "nemo"])}
     now = {"strength": STRENGTH, "evenness": [UNEVEN, EVEN], "shares_believed": TOLD, "least_share": LEAST, "set": []}
     own = {"right_of_own": {"ravdess": {"all": 0.5, "30 clips, shares told": 0.7}, "nemo": {"all": 0.7}}}
-    monkeypatch.setattr(unseen, "records", lambda: {"one": {"uar": whole, **now, **own}, "two": {"uar": {"nemo": {"none": 0.4}}}})
+    four = {"labels": list(unseen.LABELS)}
+    found = {"one": {"uar": whole, **four, **now, **own}, "two": {"uar": {"nemo": {"none": 0.4}}, **four}}
+    monkeypatch.setattr(unseen, "records", lambda: found)
     page = unseen.page()
     (adapted,) = (part for part in page.split("### ") if part.startswith("Adapted to them\n"))
     assert "| **one** ¹ | - | 60.0 | - |" in adapted and "**two**" not in adapted
@@ -84,10 +86,22 @@ def test_heads_are_told_apart_by_what_their_runs_set(monkeypatch: pytest.MonkeyP
         "c": {"uar": uar, "set": []},
         "d": {"uar": uar, "set": [pool, steps]},
     }
-    monkeypatch.setattr(unseen, "records", lambda: found)
+    monkeypatch.setattr(unseen, "records", lambda: {name: {"labels": list(unseen.LABELS), **each} for name, each in found.items()})
     page = unseen.page()
     assert f"- ¹ b, d: `{pool}`, `{steps}`\n- ² c: {unseen.OWN}\n- ³ a: {unseen.UNKNOWN}\n" in page
     rows = [line.split("**")[1] + line.split("**")[2][1] for line in page.splitlines() if line.startswith("| **")]
     assert rows == ["b¹", "d¹", "c²", "a³"]
     said = {name: unseen.settings_said(name).removeprefix("Settings of these runs beside the recipe's: ") for name in found}
     assert said == {"a": "not recorded.", "b": f"`{pool}`, `{steps}`.", "c": f"{unseen.OWN}.", "d": f"`{pool}`, `{steps}`."}
+
+
+def test_what_tells_other_emotions_has_tables_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    four = {"labels": list(unseen.LABELS), "uar": {"nemo": {"none": 0.4}}, "set": []}
+    more = {"labels": [*unseen.LABELS, "fear"], "uar": {"nemo": {"none": 0.3, "all": 0.6}}, "set": ["schedule.steps=1"]}
+    monkeypatch.setattr(unseen, "records", lambda: {"one": four, "five": more})
+    head, others = unseen.page().split("## More emotions")
+    assert "**one** ¹" in head and "**five**" not in head
+    assert "neutral, happy, angry, sad, fear." in others and "- ¹ five: `schedule.steps=1`" in others and "**one**" not in others
+    assert [line for line in others.splitlines() if line.startswith("| **five**")] == [
+        f"| **five** ¹ {unseen.EARLIER} | {value} | {value} |" for value in ("30.0", "60.0")
+    ]
