@@ -1,8 +1,7 @@
 """Read-outs stored as int8: large weights as whole numbers with a scale for each output channel, multiplied where the file is loaded.
 
 This is a matter of storage alone: everything is computed in fp32. (Whole files for an engineer's product have int8 products too:
-`training.export.quantised`.) A model is rounded first, so that ONNX and TorchScript hold the same numbers, and in the same order, so that
-git, which keeps both, keeps them once.
+`training.export.quantised`.) A model is rounded first, so that ONNX and TorchScript hold the same numbers.
 """
 
 from __future__ import annotations
@@ -49,8 +48,7 @@ def rounded_to_int8(model: Module, fewest: int) -> Module:
 
 
 def store_as_int8(model: onnx.ModelProto, fewest: int) -> None:
-    """Turns large fp32 weights into int8 with a cast and a product behind each, in place, and a transposition where the exporter had
-    transposed it; onnxruntime folds all of them when it loads the file.
+    """Turns large fp32 weights into int8 with a cast and a product behind each, in place; onnxruntime folds both when it loads the file.
 
     Raises ValueError for a weight that was not rounded before.
     """
@@ -60,29 +58,23 @@ def store_as_int8(model: onnx.ModelProto, fewest: int) -> None:
         if weight.data_type != TensorProto.FLOAT or not is_stored(tuple(weight.dims), fewest):
             continue
         name = weight.name
-        whole, scale, turned = _told(numpy_helper.to_array(weight), name)
+        whole, scale = _told(numpy_helper.to_array(weight), name)
         weight.CopyFrom(numpy_helper.from_array(whole, f"{name}.int8"))
         scales.append(numpy_helper.from_array(scale, f"{name}.scale"))
         nodes.append(helper.make_node("Cast", [f"{name}.int8"], [f"{name}.whole"], to=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Mul", [f"{name}.whole", f"{name}.scale"], [f"{name}.turned" if turned else name]))
-        if turned:
-            nodes.append(helper.make_node("Transpose", [f"{name}.turned"], [name], perm=[1, 0]))
+        nodes.append(helper.make_node("Mul", [f"{name}.whole", f"{name}.scale"], [name]))
     model.graph.initializer.extend(scales)
     nodes += model.graph.node
     del model.graph.node[:]
     model.graph.node.extend(nodes)
 
 
-def _told(weight: NDArray[np.float32], name: str) -> tuple[NDArray[np.int8], NDArray[np.float32], bool]:
-    """Whole numbers and scales of a rounded weight, and whether they are its transpose's: exporters transpose weights, so that the output
-    channels may be any axis; of a matrix they are the first again here, as in the module."""
+def _told(weight: NDArray[np.float32], name: str) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Whole numbers and scales of a rounded weight. Exporters transpose weights, so that the output channels may be any axis."""
     for axis in range(weight.ndim):
         peak = np.abs(weight).max(axis=tuple(other for other in range(weight.ndim) if other != axis), keepdims=True)
         scale = np.where(peak > 0, peak / np.float32(LARGEST), np.float32(1))
         whole = np.rint(weight / scale)
         if np.array_equal(whole * scale, weight):
-            turned = weight.ndim == 2 and axis == 1
-            if turned:
-                whole, scale = np.ascontiguousarray(whole.T), np.ascontiguousarray(scale.T)
-            return whole.astype(np.int8), scale.astype(np.float32), turned
+            return whole.astype(np.int8), scale.astype(np.float32)
     raise ValueError(f"{name} {weight.shape} was not rounded to int8")
