@@ -22,6 +22,7 @@ SHORTEST = 0.1  # seconds
 LOWEST_RATE, HIGHEST_RATE = 1_000, 768_000  # Hz: outside of this a sampling rate is a mistake
 MOST_CHANNELS = 8  # of an array: with more, rows are as likely a batch of clips
 SILENT_PEAK = 1e-4  # -80 dBFS: below this, there is nothing to hear
+LOUDEST = 1e9  # beyond it is what no recording holds, and the power of which fp32 cannot add up
 FULL_SCALE, CLIPPED_RUN = 0.99, 3  # samples beyond it are clipped where so many stand together
 CLIPPED_SHARE = 0.001  # of the samples, from which on clipping is worth a warning
 
@@ -337,10 +338,10 @@ class AudioStream:
             raise broken
 
     def _finite(self) -> Iterator[NDArray[np.float32]]:
-        """The blocks, counted and measured, up to the first sample that is not finite."""
+        """The blocks, counted and measured, up to the first sample that is not finite, or so large that its power is not."""
         for block in self._blocks:
             heard = block[:, self._channel : self._channel + 1] if isinstance(self._channel, int) else block
-            good = np.isfinite(heard).all(axis=1)
+            good = (np.abs(heard) <= LOUDEST).all(axis=1)  # NaN is not
             whole = bool(good.all())
             kept = heard if whole else heard[: int(np.argmin(good))]
             self._frames += len(kept)
@@ -351,8 +352,9 @@ class AudioStream:
             if len(kept):
                 yield kept.mean(axis=1, keepdims=True, dtype=np.float32) if self._channel == "mix" and kept.shape[1] > 1 else kept
             if not whole:
-                at = self._frames
-                raise AudioValueError(f"{self._label} holds NaN or infinity, first at {at / self._block_rate:.3f} s (sample {at})")
+                at, sample = self._frames, heard[len(kept)]
+                what = f"a sample of {np.abs(sample).max():.0e}, where 1 is full scale" if np.isfinite(sample).all() else "NaN or infinity"
+                raise AudioValueError(f"{self._label} holds {what}, first at {at / self._block_rate:.3f} s (sample {at})")
             if self.progress is not None:
                 self.progress(self.duration, self.length)
 

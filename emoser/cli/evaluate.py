@@ -110,6 +110,8 @@ def evaluate(
     if plot is not None:
         need_matplotlib()
         check_plot(plot)
+        if (results := _path(settings)) is not None and results.resolve() == Path(plot).resolve():
+            raise UsageError(f"--plot {plot} is where -o writes too; give another file")
     clips, failures = read_labelled(manifest, renamed)
     check_target(settings.output, identities([manifest, *(clip.file for clip in clips)]))
     opened = [job.open_model(replace(settings, model=name)) for name in models]

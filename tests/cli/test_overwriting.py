@@ -96,6 +96,8 @@ def test_scores_are_there_though_the_plot_is_not(emoser: Emoser, clip: Clip, tmp
     for plot, words in (("out.unknown", "a plot ends in .png, .svg, .pdf"), ("no/out.png", "there is no folder no")):
         ran = emoser("evaluate", "test.csv", *MODEL, "-o", "out.json", "--plot", plot)
         assert ran.code == (2 if plot == "out.unknown" else 1) and words in ran.err and not (tmp_path / "out.json").exists()
+    ran = emoser("evaluate", "test.csv", *MODEL, "-f", "json", "-o", "./out.svg", "--plot", "out.svg")
+    assert ran.code == 2 and "--plot out.svg is where -o writes too" in ran.err and not (tmp_path / "out.svg").exists()
     (tmp_path / "out.png").mkdir()
     ran = emoser("evaluate", "test.csv", *MODEL, "-o", "out.json", "--plot", "out.png")
     assert ran.code == 1 and "out.png" in ran.err and (tmp_path / "out.json").is_file()

@@ -227,6 +227,15 @@ def test_nan_and_infinity_say_where(bad: float) -> None:
         load_audio(samples)
 
 
+def test_samples_beyond_all_measure_say_how_large_they_are(wav) -> None:
+    samples = sine()
+    samples[8000] = -3e38
+    with pytest.raises(AudioValueError, match=r"huge\.wav holds a sample of 3e\+38, where 1 is full scale, first at 0\.500 s"):
+        load_audio(wav("huge.wav", samples, subtype="FLOAT"))
+    samples[8000] = 32767  # whole numbers kept as floats are no such thing
+    assert np.abs(load_audio(wav("loud.wav", samples, subtype="FLOAT"))[0].waveform).max() > 30_000
+
+
 def test_nan_in_a_file_names_the_file(wav) -> None:
     samples = np.tile(sine(), 20)
     samples[300_000] = np.nan
