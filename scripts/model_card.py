@@ -67,7 +67,8 @@ def training(entry: Checkpoint) -> str:
 
 
 def figures(entry: Checkpoint) -> str:
-    """The tables of the result files that this checkpoint has; a card without a result file says so by having no table."""
+    """The tables of the result files that this checkpoint has; what tells other emotions than the benchmarks' four has none of `accuracy`,
+    and the registry's figures instead."""
     parts = []
     if record := table.read(entry.name):
         note = " (of an earlier file of this checkpoint)" if measured.earlier(record["system"], list_checkpoints(REGISTRY)) else ""
@@ -78,6 +79,17 @@ def figures(entry: Checkpoint) -> str:
             f"## Calibration\n\nExpected calibration error in points, {bins} bins:\n\n{table.calibration(record)}\n\n"
             f"![Reliability diagram]({RESULTS}/{entry.name}-reliability.png)\n"
         )
+    elif entry.metrics:
+        parts.append(
+            "## Accuracy\n\nTest speakers, who took no part in training; percent, 95 % interval over speakers. A corpus counts with the "
+            f"labels that it has, the checkpoint may\nanswer with any.\n\n{registered(entry)}\n"
+        )
+        if adapted := unseen.of(entry.name):
+            parts.append(
+                "## Unseen corpora\n\nThe same recipe trained without the corpus named, tested on all of it, as it is and adapted to "
+                "unlabelled clips of it\n([all of it](../../benchmarks/accuracy/unseen.md#more-emotions)). "
+                f"{unseen.settings_said(entry.name)}\n\n{adapted}\n"
+            )
     if record := table.read(f"{entry.name}-unseen"):
         parts.append(
             "## Unseen corpora\n\nThe same recipe trained without the corpus named, tested on all of it. "
@@ -97,6 +109,15 @@ def figures(entry: Checkpoint) -> str:
         head = ["condition", "what was done", "mean UAR", "same label (%)"]
         parts.append(f"## Robustness\n\n{table.PLACES}\n{table.markdown(head, rows, text=2)}\n")
     return "\n".join(parts)
+
+
+def registered(entry: Checkpoint) -> str:
+    """The registry's figures: a row a corpus."""
+    rows = []
+    for metric in entry.metrics:
+        interval = f" [{100 * metric.interval[0]:.1f}, {100 * metric.interval[1]:.1f}]" if metric.interval else ""
+        rows.append([metric.corpus, f"{100 * metric.uar:.1f}{interval}", str(metric.clips), str(metric.speakers)])
+    return table.markdown(["corpus", "UAR", "clips", "speakers"], rows)
 
 
 def written(entry: Checkpoint) -> str:

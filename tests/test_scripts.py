@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from benchmarks import measured
-from benchmarks.accuracy import table, transcripts
-from emoser.checkpoints import ROLES
+from benchmarks.accuracy import table, transcripts, unseen
+from emoser.checkpoints import ROLES, Metric
 from emoser.registry import list_checkpoints
 from scripts import model_card, parts, readme_tables
 
@@ -73,6 +73,18 @@ def test_a_card_lists_parts_and_says_what_the_transcript_is_worth(pages: Path) -
         and "70 of 100 characters are wrong: nothing to read" in said
     )
     assert "Transcript" not in cards["miniature"] and "| part |" not in cards["miniature"]
+
+
+def test_a_card_without_a_result_file_has_the_registrys_figures(pages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = replace(
+        list_checkpoints(pages)[0], name="eight", metrics=(Metric("nemo", "held-out speakers", 0.714, (0.683, 0.745), 1078, 2),)
+    )
+    assert "| nemo | 71.4 [68.3, 74.5] | 1078 | 2 |" in model_card.card(entry, {}) and "Unseen corpora" not in model_card.card(entry, {})
+    assert "## Accuracy" not in model_card.card(replace(entry, metrics=()), {})
+    uar = {"nemo": {"none": 0.365, "all": 0.43}}
+    monkeypatch.setattr(unseen, "records", lambda: {"eight": {"labels": ["sad", "fear"], "uar": uar, "set": ["schedule.steps=1"]}})
+    card = model_card.card(entry, {})
+    assert "| As it is | 36.5 |" in card and "beside the recipe's: `schedule.steps=1`." in card
 
 
 def test_the_readme_says_it_of_the_best(pages: Path) -> None:
