@@ -74,9 +74,9 @@ paid by clips of other shares, which the tables above are of; and where all clip
 OTHERS_HEAD = """
 ## More emotions
 
-Of these: {labels}. Calm is not among them, for only RAVDESS has it, and what was trained without RAVDESS cannot tell it. A corpus counts
-with those that it has, the model may answer with any. Numbers stand for settings, as above; `-before` are the settings of the revision
-before the one that ships.
+{labels}. Calm is not among them, for only
+RAVDESS has it, and what was trained without RAVDESS cannot tell it. A corpus counts with those that it has, the model may answer with any.
+Numbers stand for settings, as above; `-before` are those of the revision before the one that ships.
 """
 
 
@@ -163,7 +163,7 @@ def other_labels(found: dict[str, dict[str, Any]]) -> str:
     labels = dict.fromkeys(label for record in found.values() for label in record["labels"])
     columns = [column for column in MIXED if all(_on_all(record["uar"], column) for record in found.values())]
     tables = "".join(f"\n### {TITLES[column]}\n\n{table(found, column)}\n" for column in columns)
-    return f"{OTHERS_HEAD.format(labels=', '.join(labels))}\n{notes(found)}\n{tables}"
+    return f"{OTHERS_HEAD.format(labels=', '.join(labels).capitalize())}\n{notes(found)}\n{tables}"
 
 
 def of(name: str) -> str:

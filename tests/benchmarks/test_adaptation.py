@@ -101,7 +101,7 @@ def test_what_tells_other_emotions_has_tables_of_its_own(monkeypatch: pytest.Mon
     monkeypatch.setattr(unseen, "records", lambda: {"one": four, "five": more})
     head, others = unseen.page().split("## More emotions")
     assert "**one** ¹" in head and "**five**" not in head
-    assert "neutral, happy, angry, sad, fear." in others and "- ¹ five: `schedule.steps=1`" in others and "**one**" not in others
+    assert "Neutral, happy, angry, sad, fear." in others and "- ¹ five: `schedule.steps=1`" in others and "**one**" not in others
     assert [line for line in others.splitlines() if line.startswith("| **five**")] == [
         f"| **five** ¹ {unseen.EARLIER} | {value} | {value} |" for value in ("30.0", "60.0")
     ]
