@@ -115,8 +115,8 @@ def registered(entry: Checkpoint) -> str:
     """The registry's figures: a row a corpus."""
     rows = []
     for metric in entry.metrics:
-        interval = f" [{100 * metric.interval[0]:.1f}, {100 * metric.interval[1]:.1f}]" if metric.interval else ""
-        rows.append([metric.corpus, f"{100 * metric.uar:.1f}{interval}", str(metric.clips), str(metric.speakers)])
+        low, high = (100 * bound for bound in metric.interval)
+        rows.append([metric.corpus, f"{100 * metric.uar:.1f} [{low:.1f}, {high:.1f}]", str(metric.clips), str(metric.speakers)])
     return table.markdown(["corpus", "UAR", "clips", "speakers"], rows)
 
 

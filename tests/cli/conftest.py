@@ -115,6 +115,11 @@ def many(tmp_path: Path, clip: Callable[..., Path]) -> Callable[[int], Path]:
     return make
 
 
+STEREO = np.random.default_rng(0).normal(0, 0.1, (8000, 2))
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+
+
 def start(*arguments: object, cwd: Path, **more: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*COMMAND, *map(str, arguments)], cwd=cwd, env=environment(), stderr=subprocess.PIPE, **more)
 

@@ -12,17 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from .conftest import COMMAND, VALID, ended, environment, left_over, start, until
+from .conftest import COMMAND, FULL, STEREO, VALID, ended, environment, left_over, needs_full, start, until
 
 Emoser = Callable[..., Any]
 Clip = Callable[..., Path]
 MODEL = ("-m", "miniature")
-STEREO = np.random.default_rng(0).normal(0, 0.1, (8000, 2))
-FULL = Path("/dev/full")
-needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
 
 
 def test_an_input_given_twice_counts_twice(emoser: Emoser, clip: Clip) -> None:

@@ -18,14 +18,11 @@ import soundfile
 
 from emoser.adaptation import Reference
 
-from .conftest import ROOT, VALID, ended, left_over, size, start, until, valid_lines
+from .conftest import ROOT, STEREO, VALID, ended, left_over, size, start, until, valid_lines
 
 Emoser = Callable[..., Any]
 Clip = Callable[..., Path]
 MODEL = ("-m", "miniature")
-STEREO = np.random.default_rng(0).normal(0, 0.1, (8000, 2))
-FULL = Path("/dev/full")
-needs_full = pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
 
 
 def test_interrupted_and_taken_up_again(registry: Path, emoser: Emoser, many: Callable[[int], Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ RECIPES = tuple(name + suffix for suffix in ("", "-frozen") for shift, plain in 
 # shiftcnn trains blocks of the encoder with its head; the other five stand on those that it has taught. Their own: its recipe, their head.
 OWN = "-own-blocks"
 VARIANTS = {  # run -> its recipe, and what is set in it
-    name + OWN: ("shiftcnn", {"model": {"head": name}}) for name in ("cnn", "transformer", "shiftformer", "lstm", "shiftlstm")
+    name + OWN: ("shiftcnn", {"model": {"head": name}}) for pair in PAIRS for name in pair if name != "shiftcnn"
 }
 HEADS = tuple(row for name in RECIPES for row in (name, name + OWN) if row in (*RECIPES, *VARIANTS))
 TWINS = (
